@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import { Margin } from "../types/Margin.sol";
+import { Portfolio } from "../types/Portfolio.sol";
+
+/// @title IMarginEngine
+/// @notice What an account must hold. Views only: the engine has no state of its own and moves no money.
+interface IMarginEngine {
+    /// @notice An asset the clearing house does not list.
+    error MarginEngineUnknownAsset(uint16 asset);
+    /// @notice No parameters have been set for the underlying (0: none common to all), so no requirement can be stated.
+    error MarginEngineNotCalibrated(uint16 underlying);
+
+    /// @notice Margin of an account as it stands. Reverts as the price oracle does where a price fails a check.
+    function marginOf(uint64 account) external view returns (Margin memory);
+
+    /// @notice Margin of any portfolio, held or imagined.
+    function marginOfPortfolio(Portfolio calldata portfolio) external view returns (Margin memory);
+
+    /// @notice Haircut of an asset held alone: the initial requirement of that much of it, as part of its value.
+    /// @param asset Collateral asset id. @param amount Token units.
+    /// @return value Market value [wad dollars]. @return haircut Requirement over value [wad], rounded up.
+    function haircutOf(uint16 asset, uint256 amount) external view returns (uint256 value, uint256 haircut);
+}

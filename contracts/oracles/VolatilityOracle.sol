@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+
+import {IPriceOracle} from "../interfaces/IPriceOracle.sol";
+import {IRiskParameters} from "../interfaces/IRiskParameters.sol";
+import {IVolatilityOracle} from "../interfaces/IVolatilityOracle.sol";
+import {FeedReader} from "../libraries/FeedReader.sol";
+import {VolatilityMath} from "../libraries/VolatilityMath.sol";
+import {Field, FieldLibrary} from "../types/Field.sol";
+
+/// @title VolatilityOracle
+/// @notice The volatility level behind margin: feed, stress and realised volatility put together, at two speeds.
+contract VolatilityOracle is IVolatilityOracle, AccessManaged {
+    /// @dev Millionths to wad.
+    uint256 private constant MILLIONTH = 1e12;
+    uint256 private constant MAXIMUM_HEARTBEAT = 7 days;
+
+    IPriceOracle public immutable priceOracle;
+    IRiskParameters public immutable riskParameters;
+
+    mapping(uint16 underlying => VolatilityFeed) private _feeds;
+    mapping(uint16 underlying => VolatilityState) private _states;
+
+    constructor(address authority, IPriceOracle priceOracle_, IRiskParameters riskParameters_) AccessManaged(authority) {
+        priceOracle = priceOracle_;
+        riskParameters = riskParameters_;
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function levels(uint16 underlying)
+        external
+        view
+        returns (uint256 live, uint256 maintenance, uint256 age, bool fresh)
+    {
+        uint256 volatility;
+        (volatility, age, fresh) = _reported(_feedOf(underlying));
+        (uint256 word,) = riskParameters.wordsOf(underlying);
+        (live, maintenance) = _levels(underlying, word, _states[underlying], volatility, fresh);
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function realised(uint16 underlying) external view returns (uint256) {
+        return VolatilityMath.volatilityUp(_states[underlying].variance);
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function reported(uint16 underlying) external view returns (uint256 volatility, uint256 age, bool ok) {
+        return _reported(_feedOf(underlying));
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function stateOf(uint16 underlying) external view returns (VolatilityState memory) {
+        return _states[underlying];
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function feedOf(uint16 underlying) external view returns (VolatilityFeed memory) {
+        return _feeds[underlying];
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function poke(uint16 underlying, uint256 maximumRounds) external returns (uint256 taken) {
+        (uint256 volatility,, bool fresh) = _reported(_feedOf(underlying));
+        (uint256 word, uint256 word1) = riskParameters.wordsOf(underlying);
+        VolatilityState memory state = _states[underlying];
+
+        if (state.roundAt != 0) {
+            taken = _takeRounds(underlying, state, maximumRounds, _value(FieldLibrary.REALISED_HALF_LIFE, word1));
+        } else if (_takeFirst(underlying, state)) {
+            taken = 1;
+            // Nothing is known of the past but what the feed says: any other start would bias margin down (zero) or up
+            // (the stressed level) for the first half-lives. Without a good feed, the level in force stands in.
+            (uint256 level,) = fresh ? (volatility, 0) : _levels(underlying, word, state, volatility, fresh);
+            state.variance = uint128(FixedPointMathLib.mulWadUp(level, level));
+        }
+        (uint256 live, uint256 maintenance) = _levels(underlying, word, state, volatility, fresh);
+        // Capped by an int32 of millionths, so below 2^80.
+        state.maintenance = uint80(maintenance);
+        state.pokedAt = uint48(block.timestamp);
+
+        _states[underlying] = state;
+        emit VolatilityPoked(
+            underlying, state.roundId, VolatilityMath.volatilityUp(state.variance), live, maintenance
+        );
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function setVolatilityFeed(uint16 underlying, VolatilityFeed calldata configuration) external restricted {
+        VolatilityFeed memory feed = configuration;
+        if (underlying == 0 || !priceOracle.hasFeed(underlying)) {
+            revert VolatilityOracleBadConfiguration(underlying, "the underlying needs a price feed first");
+        }
+        if (feed.heartbeat == 0 || feed.heartbeat > MAXIMUM_HEARTBEAT) {
+            revert VolatilityOracleBadConfiguration(underlying, "heartbeat must be 1 second to 7 days");
+        }
+        if (feed.minimum == 0 || feed.minimum >= feed.maximum) {
+            revert VolatilityOracleBadConfiguration(underlying, "bounds must satisfy 0 < minimum < maximum");
+        }
+        if (feed.scale == 0) revert VolatilityOracleBadConfiguration(underlying, "scale must be above 0");
+        bool ok;
+        (ok, feed.decimals) = FeedReader.decimalsOf(feed.feed);
+        if (!ok) revert VolatilityOracleBadConfiguration(underlying, "the feed does not answer");
+        if (feed.decimals > FeedReader.MAXIMUM_DECIMALS) {
+            revert VolatilityOracleBadConfiguration(underlying, "feeds may have at most 36 decimals");
+        }
+        (,, ok) = _reported(feed);
+        if (!ok) revert VolatilityOracleBadConfiguration(underlying, "the feed fails a check now");
+
+        _feeds[underlying] = feed;
+        emit VolatilityFeedSet(underlying, feed);
+    }
+
+    /// @dev Start from the latest price round, where there is a good one.
+    function _takeFirst(uint16 underlying, VolatilityState memory state) private view returns (bool) {
+        uint80 latest = priceOracle.latestRound(underlying);
+        if (latest == 0) return false;
+        (bool ok, uint256 price, uint256 updatedAt) = priceOracle.round(underlying, latest);
+        if (!ok) return false;
+        (state.roundId, state.roundAt, state.roundPrice) = (latest, uint48(updatedAt), uint128(price));
+        return true;
+    }
+
+    /// @dev Rounds after the last one taken, in order and each once, so that nobody can weight a move by repeating or leaving
+    /// out rounds. A Chainlink proxy's round id is phase · 2^64 + the aggregator's round: ids of one phase are consecutive,
+    /// and a new phase (or a feed that went back to lower ids) is entered at its latest round, with one return over
+    /// the gap. A round that is missing, refused by the price oracle or older than the one before it is passed over.
+    function _takeRounds(uint16 underlying, VolatilityState memory state, uint256 maximumRounds, uint256 halfLife)
+        private
+        view
+        returns (uint256 taken)
+    {
+        if (halfLife == 0) revert VolatilityOracleNoParameters(underlying);
+        uint80 latest = priceOracle.latestRound(underlying);
+        if (latest == 0) return 0;
+        for (; taken < maximumRounds && state.roundId != latest; ++taken) {
+            bool consecutive = latest >> 64 == state.roundId >> 64 && latest > state.roundId;
+            state.roundId = consecutive ? state.roundId + 1 : latest;
+            (bool ok, uint256 price, uint256 updatedAt) = priceOracle.round(underlying, state.roundId);
+            if (!ok || updatedAt < state.roundAt) continue;
+            state.variance = uint128(
+                VolatilityMath.updateVariance(
+                    state.variance, state.roundPrice, price, updatedAt - state.roundAt, halfLife
+                )
+            );
+            (state.roundAt, state.roundPrice) = (uint48(updatedAt), uint128(price));
+        }
+    }
+
+    /// @dev The two levels for a state, the feed's volatility and the word of parameters.
+    function _levels(uint16 underlying, uint256 word, VolatilityState memory state, uint256 volatility, bool fresh)
+        private
+        view
+        returns (uint256 live, uint256 maintenance)
+    {
+        uint256 cap = _value(FieldLibrary.VOLATILITY_CAP, word) * MILLIONTH;
+        if (cap == 0) revert VolatilityOracleNoParameters(underlying);
+        uint256 stress = _value(FieldLibrary.VOLATILITY_STRESS, word) * MILLIONTH;
+        live = fresh
+            ? VolatilityMath.blendUp(volatility, stress, _value(FieldLibrary.VOLATILITY_STRESS_WEIGHT, word))
+            : FixedPointMathLib.max(stress, state.maintenance);
+        uint256 lowest = VolatilityMath.weightUp(
+            VolatilityMath.volatilityUp(state.variance), _value(FieldLibrary.REALISED_WEIGHT, word)
+        );
+        lowest = FixedPointMathLib.max(lowest, _value(FieldLibrary.VOLATILITY_FLOOR, word) * MILLIONTH);
+        live = FixedPointMathLib.min(FixedPointMathLib.max(live, lowest), cap);
+
+        if (state.pokedAt == 0) return (live, live);
+        maintenance = state.maintenance;
+        if (fresh) {
+            maintenance = VolatilityMath.riseUp(
+                maintenance, _value(FieldLibrary.VOLATILITY_RISE_RATE, word), block.timestamp - state.pokedAt
+            );
+        }
+        maintenance = FixedPointMathLib.min(live, maintenance);
+    }
+
+    function _reported(VolatilityFeed memory feed) private view returns (uint256 volatility, uint256 age, bool ok) {
+        (FeedReader.Fault fault, FeedReader.Round memory data,) =
+            FeedReader.read(feed.feed, feed.heartbeat, feed.decimals);
+        age = data.updatedAt == 0 || data.updatedAt > block.timestamp
+            ? type(uint256).max
+            : block.timestamp - data.updatedAt;
+        if (data.answer > 0) volatility = FeedReader.scaleUp(uint256(data.answer), feed.scale, feed.decimals);
+        ok = fault == FeedReader.Fault.NONE && volatility >= feed.minimum && volatility <= feed.maximum;
+    }
+
+    function _feedOf(uint16 underlying) private view returns (VolatilityFeed memory feed) {
+        feed = _feeds[underlying];
+        if (feed.feed == address(0)) revert VolatilityOracleNoFeed(underlying);
+    }
+
+    /// @dev A field that makes no sense below zero.
+    function _value(Field field, uint256 word) private pure returns (uint256) {
+        int256 value = field.of(word);
+        return value > 0 ? uint256(value) : 0;
+    }
+}

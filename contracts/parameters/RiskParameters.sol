@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+
+import {IRiskParameters} from "../interfaces/IRiskParameters.sol";
+import {Field, FieldLibrary} from "../types/Field.sol";
+import {ParameterChange, Provenance} from "../types/ParameterChange.sol";
+
+/// @title RiskParameters
+/// @notice The calibrated numbers, eight to a word, each within absolute bounds (BOUNDS).
+contract RiskParameters is IRiskParameters, AccessManaged {
+    mapping(Field => Bounds) private _bounds;
+    /// @dev Key: underlying · 2^24 + other · 2^8 + slot.
+    mapping(uint256 key => uint256) private _words;
+    /// @dev Same key; bit n says that lane n has been set.
+    mapping(uint256 key => uint256) private _setLanes;
+
+    Provenance private _provenance;
+    uint64 private _appliedAt;
+    uint64 private _count;
+
+    constructor(address authority) AccessManaged(authority) {}
+
+    /// @inheritdoc IRiskParameters
+    function applyBundle(ParameterChange[] calldata changes, Provenance calldata provenance) external restricted {
+        for (uint256 i; i < changes.length; ++i) {
+            _set(changes[i]);
+        }
+        // Only after the whole bundle: a bundle may move both sides of an order at once.
+        for (uint256 i; i < changes.length; ++i) {
+            _requireConsistent(changes[i].field.slot(), changes[i].underlying, changes[i].other);
+        }
+        _provenance = provenance;
+        _appliedAt = uint64(block.timestamp);
+        ++_count;
+        emit BundleApplied(
+            provenance.report,
+            provenance.data,
+            provenance.market,
+            provenance.modelVersion,
+            provenance.coverage,
+            msg.sender,
+            changes.length
+        );
+    }
+
+    /// @inheritdoc IRiskParameters
+    function setBounds(Field field, Bounds calldata bounds) external restricted {
+        if (bounds.minimum > bounds.maximum) revert RiskParametersBadBounds(field, bounds.minimum, bounds.maximum);
+        _bounds[field] = bounds;
+        emit BoundsSet(field, bounds.minimum, bounds.maximum);
+    }
+
+    /// @inheritdoc IRiskParameters
+    function get(Field field, uint16 underlying, uint16 other) external view returns (int256) {
+        return field.of(_words[_key(field.slot(), underlying, other)]);
+    }
+
+    /// @inheritdoc IRiskParameters
+    function isSet(Field field, uint16 underlying, uint16 other) external view returns (bool) {
+        return _setLanes[_key(field.slot(), underlying, other)] & field.laneBit() != 0;
+    }
+
+    /// @inheritdoc IRiskParameters
+    function boundsOf(Field field) external view returns (Bounds memory) {
+        return _bounds[field];
+    }
+
+    /// @inheritdoc IRiskParameters
+    function wordsOf(uint16 underlying) external view returns (uint256 word, uint256 word1) {
+        return (_words[_key(0, underlying, 0)], _words[_key(1, underlying, 0)]);
+    }
+
+    /// @inheritdoc IRiskParameters
+    function snapshot(uint16[] calldata underlyings)
+        external
+        view
+        returns (uint256 common, uint256[] memory words, uint256[] memory pairs)
+    {
+        uint256 n = underlyings.length;
+        common = _words[_key(FieldLibrary.COMMON_SLOT, 0, 0)];
+        words = new uint256[](n * FieldLibrary.SLOTS_PER_UNDERLYING);
+        pairs = new uint256[](n == 0 ? 0 : n * (n - 1) / 2);
+        uint256 pair;
+        for (uint256 i; i < n; ++i) {
+            uint16 underlying = underlyings[i];
+            // A pair in the wrong order has no word, and its correlation would silently be zero.
+            if (i > 0 && underlying <= underlyings[i - 1]) {
+                revert RiskParametersWrongScope(FieldLibrary.CORRELATION_LOW, underlyings[i - 1], underlying);
+            }
+            for (uint256 slot; slot < FieldLibrary.SLOTS_PER_UNDERLYING; ++slot) {
+                words[i * FieldLibrary.SLOTS_PER_UNDERLYING + slot] = _words[_key(slot, underlying, 0)];
+            }
+            for (uint256 j = i + 1; j < n; ++j) {
+                pairs[pair++] = _words[_key(FieldLibrary.PAIR_SLOT, underlying, underlyings[j])];
+            }
+        }
+    }
+
+    /// @inheritdoc IRiskParameters
+    function latest() external view returns (Provenance memory provenance, uint64 appliedAt, uint64 count) {
+        return (_provenance, _appliedAt, _count);
+    }
+
+    function _set(ParameterChange calldata change) private {
+        (Field field, uint16 underlying, uint16 other) = (change.field, change.underlying, change.other);
+        Bounds memory bounds = _bounds[field];
+        if (bounds.minimum == 0 && bounds.maximum == 0) revert RiskParametersUnknownField(field);
+        if (change.value < bounds.minimum || change.value > bounds.maximum) {
+            revert RiskParametersOutOfBounds(field, change.value, bounds.minimum, bounds.maximum);
+        }
+        uint256 slot = field.slot();
+        bool fits = slot < FieldLibrary.COMMON_SLOT
+            ? underlying != 0 && other == 0
+            : slot == FieldLibrary.COMMON_SLOT ? underlying == 0 && other == 0 : underlying != 0 && underlying < other;
+        if (!fits) revert RiskParametersWrongScope(field, underlying, other);
+
+        uint256 key = _key(slot, underlying, other);
+        uint256 word = _words[key];
+        int256 previous = field.of(word);
+        _setLanes[key] |= field.laneBit();
+        if (previous == change.value) return;
+        _words[key] = field.into(word, change.value);
+        emit ParameterChanged(field, underlying, other, previous, change.value);
+    }
+
+    /// @dev What the numbers of a scope must satisfy together.
+    function _requireConsistent(uint256 slot, uint16 underlying, uint16 other) private view {
+        uint256 word = _words[_key(slot, underlying, other)];
+        if (slot == 0) {
+            _requireOrdered(
+                FieldLibrary.VOLATILITY_FLOOR, FieldLibrary.VOLATILITY_STRESS, word, underlying, other
+            );
+            _requireOrdered(FieldLibrary.VOLATILITY_STRESS, FieldLibrary.VOLATILITY_CAP, word, underlying, other);
+        } else if (slot == FieldLibrary.COMMON_SLOT) {
+            _requireOrdered(
+                FieldLibrary.HORIZON_MAINTENANCE, FieldLibrary.HORIZON_INITIAL, word, underlying, other
+            );
+        } else if (slot == FieldLibrary.PAIR_SLOT) {
+            _requireOrdered(FieldLibrary.CORRELATION_LOW, FieldLibrary.CORRELATION_HIGH, word, underlying, other);
+        }
+    }
+
+    function _requireOrdered(Field smaller, Field larger, uint256 word, uint16 underlying, uint16 other) private pure {
+        if (smaller.of(word) > larger.of(word)) {
+            revert RiskParametersInconsistent(smaller, larger, underlying, other);
+        }
+    }
+
+    function _key(uint256 slot, uint16 underlying, uint16 other) private pure returns (uint256) {
+        return uint256(underlying) << 24 | uint256(other) << 8 | slot;
+    }
+}
