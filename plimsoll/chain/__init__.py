@@ -1,0 +1,1 @@
+"""What touches a chain: compiler, artifacts, a local node, deployment manifests, contract bindings, transactions."""
