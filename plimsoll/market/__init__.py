@@ -1,0 +1,36 @@
+"""Market data: checked series, the named markets, and volatility as known at a moment."""
+
+from plimsoll.market.markets import (
+    DEFAULT_MARKET,
+    MARKETS,
+    AssetData,
+    Market,
+    MarketData,
+    average_daily_volume,
+    get_market,
+    load_market,
+)
+from plimsoll.market.series import YEAR_SECONDS, Series, combined_hash, data_hash, load_series, make_series, resample
+from plimsoll.market.volatility import Ewma, VolatilityIndex, VolatilityReporter, ewma_volatility
+
+__all__ = [
+    "DEFAULT_MARKET",
+    "MARKETS",
+    "YEAR_SECONDS",
+    "AssetData",
+    "Ewma",
+    "Market",
+    "MarketData",
+    "Series",
+    "VolatilityIndex",
+    "VolatilityReporter",
+    "average_daily_volume",
+    "combined_hash",
+    "data_hash",
+    "ewma_volatility",
+    "get_market",
+    "load_market",
+    "load_series",
+    "make_series",
+    "resample",
+]
