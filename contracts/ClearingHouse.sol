@@ -1,16 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import { IERC20Metadata } from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-import { SafeERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import { EIP712 } from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import { SignatureChecker } from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
-import { LibBit } from "solady/src/utils/LibBit.sol";
 import { IClearingHouse } from "./interfaces/IClearingHouse.sol";
 import { IInsuranceFund } from "./interfaces/IInsuranceFund.sol";
 import { ILiquidationEngine } from "./interfaces/ILiquidationEngine.sol";
@@ -21,6 +11,16 @@ import { Instrument, InstrumentLibrary } from "./types/Instrument.sol";
 import { Margin } from "./types/Margin.sol";
 import { Order } from "./types/Order.sol";
 import { Collateral, Portfolio, Position } from "./types/Portfolio.sol";
+import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import { IERC20Metadata } from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+import { SafeERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import { EIP712 } from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import { SignatureChecker } from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
+import { LibBit } from "solady/src/utils/LibBit.sol";
 
 /// @title ClearingHouse
 /// @notice Accounts, collateral, positions, trades and variation margin.
@@ -214,30 +214,10 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         if (size == 0) revert ClearingHouseZeroAmount();
         if (!isListed[maker.instrument]) revert ClearingHouseUnknownInstrument(maker.instrument);
         if (maker.account == taker.account) revert ClearingHouseSelfTrade(maker.account);
-        bytes32 makerHash = orderHash(maker);
-        bytes32 takerHash = orderHash(taker);
-        _requireCrossing(maker, makerHash, taker, takerHash);
-        _fill(maker, makerHash, makerSignature, size);
-        _fill(taker, takerHash, takerSignature, size);
-
-        Portfolio memory makerBefore = portfolioOf(maker.account);
-        Portfolio memory takerBefore = portfolioOf(taker.account);
-        price = maker.limitPrice;
-        // One amount for both sides: what one pays the other gets. It rounds against the taker.
-        bool takerBuys = taker.size > 0;
-        quote = takerBuys ? FixedPoint.fullMulDivUp(size, price, WAD) : FixedPoint.fullMulDiv(size, price, WAD);
-        int256 takerSize = takerBuys ? int256(uint256(size)) : -int256(uint256(size));
-        int256 takerQuote = takerBuys ? -int256(quote) : int256(quote);
-        _addPosition(taker.account, taker.instrument, takerSize, takerQuote);
-        _addPosition(maker.account, maker.instrument, -takerSize, -takerQuote);
-        emit OrderFilled(makerHash, maker.account, maker.instrument, -takerSize, price);
-        emit OrderFilled(takerHash, taker.account, taker.instrument, takerSize, price);
-        (uint64 buyer, uint64 seller) =
-            takerBuys ? (taker.account, maker.account) : (maker.account, taker.account);
-        emit Traded(maker.instrument, buyer, seller, size, price, quote);
-
-        _requireMarginOrReduction(maker.account, makerBefore);
-        _requireMarginOrReduction(taker.account, takerBefore);
+        _requireCrossing(maker, taker);
+        _fill(maker, makerSignature, size);
+        _fill(taker, takerSignature, size);
+        return _trade(maker, taker, size);
     }
 
     /// @inheritdoc IClearingHouse
@@ -269,14 +249,15 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         nonReentrant
         returns (uint256 covered, uint256 shared)
     {
-        if (msg.sender != liquidationEngine) revert ClearingHouseOnlyLiquidationEngine(msg.sender);
+        if (msg.sender != liquidationEngine) {
+            revert ClearingHouseOnlyLiquidationEngine(msg.sender);
+        }
         int256 difference = liquidation.accountCash + liquidation.bidderCash + int256(liquidation.keeperCash)
             + int256(liquidation.feeCash) - int256(liquidation.cover);
         if (difference != 0) revert ClearingHouseUnbalanced(difference);
         uint256 scale = _scale(_assets[CASH].decimals);
-        uint256 fundUnits = FixedPoint.min(
-            FixedPoint.divUp(liquidation.cover, scale), IInsuranceFund(insuranceFund).totalAssets()
-        );
+        uint256 fundUnits =
+            FixedPoint.min(FixedPoint.divUp(liquidation.cover, scale), IInsuranceFund(insuranceFund).totalAssets());
         covered = FixedPoint.min(fundUnits * scale, liquidation.cover);
         shared = liquidation.cover - covered;
 
@@ -466,18 +447,16 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
 
     // ─── Orders
 
-    function _requireCrossing(Order calldata maker, bytes32 makerHash, Order calldata taker, bytes32 takerHash)
-        private
-        pure
-    {
+    function _requireCrossing(Order calldata maker, Order calldata taker) private view {
         bool cross = maker.instrument == taker.instrument && (maker.size > 0) != (taker.size > 0)
             && maker.limitPrice <= MAXIMUM_PRICE
             && (taker.size > 0 ? taker.limitPrice >= maker.limitPrice : taker.limitPrice <= maker.limitPrice);
-        if (!cross) revert ClearingHouseOrdersDoNotMatch(makerHash, takerHash);
+        if (!cross) revert ClearingHouseOrdersDoNotMatch(orderHash(maker), orderHash(taker));
     }
 
     /// @dev Takes `size` from what is left of an order that is valid now.
-    function _fill(Order calldata order, bytes32 hash, bytes calldata signature, uint256 size) private {
+    function _fill(Order calldata order, bytes calldata signature, uint256 size) private {
+        bytes32 hash = orderHash(order);
         if (block.timestamp > order.expiry) revert ClearingHouseOrderExpired(hash, order.expiry);
         if (permissionsOf(order.account, order.signer) & PERMISSION_TRADE == 0) {
             revert ClearingHouseSignerNotAuthorised(hash, order.account, order.signer);
@@ -492,6 +471,34 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
             revert ClearingHouseBadSignature(hash, order.signer);
         }
         filledOf[hash] = filled + size;
+        emit OrderFilled(hash, order.account, order.instrument, order.size > 0, size);
+    }
+
+    /// @dev One amount for both sides: what one pays the other gets. It rounds against the taker.
+    function _trade(Order calldata maker, Order calldata taker, uint256 size)
+        private
+        returns (uint256 price, uint256 quote)
+    {
+        Portfolio memory makerBefore = portfolioOf(maker.account);
+        Portfolio memory takerBefore = portfolioOf(taker.account);
+        price = maker.limitPrice;
+        if (taker.size > 0) {
+            quote = FixedPoint.fullMulDivUp(size, price, WAD);
+            _exchange(taker.account, maker.account, maker.instrument, size, price, quote);
+        } else {
+            quote = FixedPoint.fullMulDiv(size, price, WAD);
+            _exchange(maker.account, taker.account, maker.instrument, size, price, quote);
+        }
+        _requireMarginOrReduction(maker.account, makerBefore);
+        _requireMarginOrReduction(taker.account, takerBefore);
+    }
+
+    function _exchange(uint64 buyer, uint64 seller, Instrument instrument, uint256 size, uint256 price, uint256 quote)
+        private
+    {
+        _addPosition(buyer, instrument, int256(size), -int256(quote));
+        _addPosition(seller, instrument, -int256(size), int256(quote));
+        emit Traded(instrument, buyer, seller, size, price, quote);
     }
 
     // ─── Ledgers

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import { ERC20 } from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
-import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import { ERC4626 } from "@openzeppelin/contracts/token/ERC20/extensions/ERC4626.sol";
-import { IERC4626 } from "@openzeppelin/contracts/interfaces/IERC4626.sol";
-import { SafeERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { IClearingHouse } from "./interfaces/IClearingHouse.sol";
 import { IInsuranceFund } from "./interfaces/IInsuranceFund.sol";
 import { ILiquidationEngine } from "./interfaces/ILiquidationEngine.sol";
+import { IERC4626 } from "@openzeppelin/contracts/interfaces/IERC4626.sol";
+import { ERC20 } from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import { ERC4626 } from "@openzeppelin/contracts/token/ERC20/extensions/ERC4626.sol";
+import { SafeERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title InsuranceFund
 /// @notice First-loss capital. Shares rise with the fund's part of liquidation discounts and fall with what it pays.
@@ -19,10 +19,7 @@ contract InsuranceFund is IInsuranceFund, ERC4626 {
 
     IClearingHouse public immutable clearingHouse;
 
-    constructor(IClearingHouse clearingHouse_, IERC20 cash)
-        ERC4626(cash)
-        ERC20("Plimsoll Insurance Fund", "plimINS")
-    {
+    constructor(IClearingHouse clearingHouse_, IERC20 cash) ERC4626(cash) ERC20("Plimsoll Insurance Fund", "plimINS") {
         clearingHouse = clearingHouse_;
     }
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 import { IClearingHouse } from "./interfaces/IClearingHouse.sol";
 import { ILiquidationEngine } from "./interfaces/ILiquidationEngine.sol";
 import { IMarginEngine } from "./interfaces/IMarginEngine.sol";
 import { AuctionMath } from "./libraries/AuctionMath.sol";
 import { Margin } from "./types/Margin.sol";
 import { Portfolio } from "./types/Portfolio.sol";
+import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title LiquidationEngine
 /// @notice The auction of accounts below maintenance margin. It holds no money: the clearing house carries out what is
@@ -120,9 +120,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
     function discountOf(uint64 account) public view returns (uint256) {
         uint256 startedAt = _auctions[account].startedAt;
         if (startedAt == 0) revert LiquidationNotFlagged(account);
-        return AuctionMath.discountDown(
-            block.timestamp - startedAt, _parameters.duration, _parameters.maximumDiscount
-        );
+        return AuctionMath.discountDown(block.timestamp - startedAt, _parameters.duration, _parameters.maximumDiscount);
     }
 
     /// @inheritdoc ILiquidationEngine
@@ -180,8 +178,8 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         uint256 maximumFraction
     ) private view {
         uint256 equity = uint256(result.equity);
-        uint256 target = result.maintenance
-            + FixedPoint.mulWad(_parameters.target, result.initialMargin - result.maintenance);
+        uint256 target =
+            result.maintenance + FixedPoint.mulWad(_parameters.target, result.initialMargin - result.maintenance);
         uint256 fraction = AuctionMath.fractionDown(equity, discount, feeOwed, target);
         uint256 remainder = FixedPoint.mulWad(result.maintenance, WAD - fraction);
         if (remainder < _parameters.minimumRemainder) fraction = WAD;

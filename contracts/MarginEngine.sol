@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 import { IClearingHouse } from "./interfaces/IClearingHouse.sol";
 import { IMarginEngine } from "./interfaces/IMarginEngine.sol";
 import { IPriceOracle } from "./interfaces/IPriceOracle.sol";
@@ -11,6 +10,7 @@ import { RiskMath } from "./libraries/RiskMath.sol";
 import { FieldLibrary as Fields } from "./types/Field.sol";
 import { Margin, Requirement, UnderlyingMargin } from "./types/Margin.sol";
 import { Collateral, Portfolio, Position } from "./types/Portfolio.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title MarginEngine
 /// @notice Level by oracle, shape by calibration: price and volatility are read from the oracles at the moment of the
@@ -226,8 +226,7 @@ contract MarginEngine is IMarginEngine {
         requirement.grid = RiskMath.gridUp(requirement.standalone, requirement.joint, offset);
         requirement.expectedShortfall = RiskMath.expectedShortfallUp(losses, low, high);
         requirement.risk = FixedPoint.max(requirement.grid, requirement.expectedShortfall);
-        requirement.total =
-            FixedPoint.fullMulDivUp(requirement.risk, margin.multiplier, WAD) + requirement.liquidity;
+        requirement.total = FixedPoint.fullMulDivUp(requirement.risk, margin.multiplier, WAD) + requirement.liquidity;
     }
 
     function _priceIn(Margin memory margin, uint16 underlying) private pure returns (uint256) {

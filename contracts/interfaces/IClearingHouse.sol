@@ -55,14 +55,23 @@ interface IClearingHouse {
     event Deposited(uint64 indexed account, uint16 indexed asset, address indexed sender, uint256 amount);
     event Withdrawn(uint64 indexed account, uint16 indexed asset, address indexed receiver, uint256 amount);
     event Transferred(uint64 indexed from, uint64 indexed to, uint16 indexed asset, uint256 amount);
-    event OrderFilled(bytes32 indexed order, uint64 indexed account, Instrument indexed instrument, int256 size, uint256 price);
+    event OrderFilled(
+        bytes32 indexed order, uint64 indexed account, Instrument indexed instrument, bool bought, uint256 size
+    );
     event Traded(
-        Instrument indexed instrument, uint64 indexed buyer, uint64 indexed seller, uint256 size, uint256 price, uint256 quote
+        Instrument indexed instrument,
+        uint64 indexed buyer,
+        uint64 indexed seller,
+        uint256 size,
+        uint256 price,
+        uint256 quote
     );
     event OrderCancelled(bytes32 indexed order, uint64 indexed account);
     event OrdersCancelled(uint64 indexed account, uint64 epoch);
     event VariationSettled(uint64 indexed account, int256 amount, int256 cash);
-    event Liquidated(uint64 indexed account, uint64 indexed bidder, Liquidation liquidation, uint256 covered, uint256 shared);
+    event Liquidated(
+        uint64 indexed account, uint64 indexed bidder, Liquidation liquidation, uint256 covered, uint256 shared
+    );
     event LossShared(uint256 amount, uint256 index);
     event FeesSwept(uint256 amount);
     event ModulesSet(address marginEngine, address liquidationEngine, address insuranceFund);

@@ -33,7 +33,9 @@ interface IParameterSteward {
     /// @notice Steps without an interval would compound within a block.
     error ParameterStewardBadLimits(Field field);
     /// @notice The value is further from the present one than a step.
-    error ParameterStewardStep(Field field, uint16 underlying, uint16 other, int256 previous, int256 value, uint256 step);
+    error ParameterStewardStep(
+        Field field, uint16 underlying, uint16 other, int256 previous, int256 value, uint256 step
+    );
     /// @notice The number was moved less than the minimum interval ago.
     error ParameterStewardTooSoon(Field field, uint16 underlying, uint16 other, uint256 allowedAt);
     /// @notice The same number stands twice in the bundle.

@@ -63,7 +63,10 @@ interface IPriceOracle {
     /// of bounds. Age, decimals, the second feed and the sequencer are not looked at.
     /// @return roundPrice Dollars a unit [wad].
     /// @return updatedAt When it was reported.
-    function round(uint16 underlying, uint80 roundId) external view returns (bool ok, uint256 roundPrice, uint256 updatedAt);
+    function round(uint16 underlying, uint80 roundId)
+        external
+        view
+        returns (bool ok, uint256 roundPrice, uint256 updatedAt);
 
     /// @notice Latest round id of the primary feed; 0 where it does not answer or has changed its decimals.
     function latestRound(uint16 underlying) external view returns (uint80 roundId);

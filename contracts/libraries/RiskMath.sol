@@ -37,9 +37,8 @@ library RiskMath {
         if (!up && range > WAD) range = WAD;
         bool loses = (exposure < 0) == up;
         uint256 size = FixedPoint.abs(exposure);
-        return loses
-            ? int256(FixedPoint.fullMulDivUp(size, range, WAD))
-            : -int256(FixedPoint.fullMulDiv(size, range, WAD));
+        return
+            loses ? int256(FixedPoint.fullMulDivUp(size, range, WAD)) : -int256(FixedPoint.fullMulDiv(size, range, WAD));
     }
 
     /// @notice (1 − offset) · standalone + offset · joint.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title VolatilityMath
 /// @notice Formulas of VolatilityOracle. Volatilities are annualised [wad], variances a year [wad], weights in millionths.

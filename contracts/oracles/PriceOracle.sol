@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
 
-import {IPriceOracle} from "../interfaces/IPriceOracle.sol";
-import {FeedReader} from "../libraries/FeedReader.sol";
+import { IPriceOracle } from "../interfaces/IPriceOracle.sol";
+import { FeedReader } from "../libraries/FeedReader.sol";
 
 /// @title PriceOracle
 /// @notice Index prices from Chainlink-style feeds, made safe.
@@ -14,12 +14,14 @@ contract PriceOracle is IPriceOracle, AccessManaged {
     uint256 private constant MAXIMUM_HEARTBEAT = 7 days;
     uint256 private constant MAXIMUM_DEVIATION = 0.5e18;
     uint256 private constant MAXIMUM_GRACE = 1 days;
+    /// @dev With the largest position, the most that a margin computation has room for.
+    uint256 private constant HIGHEST_PRICE = 1e27;
 
     mapping(uint16 underlying => PriceFeed) private _feeds;
     address private _sequencerFeed;
     uint32 private _sequencerGrace;
 
-    constructor(address authority) AccessManaged(authority) {}
+    constructor(address authority) AccessManaged(authority) { }
 
     /// @inheritdoc IPriceOracle
     function price(uint16 underlying) external view returns (uint256, uint256) {
@@ -82,6 +84,9 @@ contract PriceOracle is IPriceOracle, AccessManaged {
         }
         if (feed.minimum == 0 || feed.minimum >= feed.maximum) {
             revert PriceOracleBadConfiguration(underlying, "bounds must satisfy 0 < minimum < maximum");
+        }
+        if (feed.maximum > HIGHEST_PRICE) {
+            revert PriceOracleBadConfiguration(underlying, "maximum must be at most a billion dollars");
         }
         feed.decimals = _decimals(underlying, feed.feed);
         if (feed.secondary == address(0)) {

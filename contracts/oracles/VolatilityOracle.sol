@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
 
-import {IPriceOracle} from "../interfaces/IPriceOracle.sol";
-import {IRiskParameters} from "../interfaces/IRiskParameters.sol";
-import {IVolatilityOracle} from "../interfaces/IVolatilityOracle.sol";
-import {FeedReader} from "../libraries/FeedReader.sol";
-import {VolatilityMath} from "../libraries/VolatilityMath.sol";
-import {Field, FieldLibrary} from "../types/Field.sol";
+import { IPriceOracle } from "../interfaces/IPriceOracle.sol";
+import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
+import { IVolatilityOracle } from "../interfaces/IVolatilityOracle.sol";
+import { FeedReader } from "../libraries/FeedReader.sol";
+import { VolatilityMath } from "../libraries/VolatilityMath.sol";
+import { Field, FieldLibrary } from "../types/Field.sol";
 
 /// @title VolatilityOracle
 /// @notice The volatility level behind margin: feed, stress and realised volatility put together, at two speeds.
@@ -24,7 +24,9 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     mapping(uint16 underlying => VolatilityFeed) private _feeds;
     mapping(uint16 underlying => VolatilityState) private _states;
 
-    constructor(address authority, IPriceOracle priceOracle_, IRiskParameters riskParameters_) AccessManaged(authority) {
+    constructor(address authority, IPriceOracle priceOracle_, IRiskParameters riskParameters_)
+        AccessManaged(authority)
+    {
         priceOracle = priceOracle_;
         riskParameters = riskParameters_;
     }
@@ -38,7 +40,11 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         uint256 volatility;
         (volatility, age, fresh) = _reported(_feedOf(underlying));
         (uint256 word,) = riskParameters.wordsOf(underlying);
-        (live, maintenance) = _levels(underlying, word, _states[underlying], volatility, fresh);
+        VolatilityState storage stored = _states[underlying];
+        // The slot of the rounds is not needed, and not read.
+        VolatilityState memory state;
+        (state.variance, state.maintenance, state.pokedAt) = (stored.variance, stored.maintenance, stored.pokedAt);
+        (live, maintenance) = _levels(underlying, word, state, volatility, fresh);
     }
 
     /// @inheritdoc IVolatilityOracle
@@ -82,9 +88,7 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         state.pokedAt = uint48(block.timestamp);
 
         _states[underlying] = state;
-        emit VolatilityPoked(
-            underlying, state.roundId, VolatilityMath.volatilityUp(state.variance), live, maintenance
-        );
+        emit VolatilityPoked(underlying, state.roundId, VolatilityMath.volatilityUp(state.variance), live, maintenance);
     }
 
     /// @inheritdoc IVolatilityOracle
@@ -194,7 +198,7 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
 
     /// @dev A field that makes no sense below zero.
     function _value(Field field, uint256 word) private pure returns (uint256) {
-        int256 value = field.of(word);
+        int256 value = field.read(word);
         return value > 0 ? uint256(value) : 0;
     }
 }

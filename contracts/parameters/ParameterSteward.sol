@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
 
-import {IParameterSteward} from "../interfaces/IParameterSteward.sol";
-import {IRiskParameters} from "../interfaces/IRiskParameters.sol";
-import {Field} from "../types/Field.sol";
-import {ParameterChange, Provenance} from "../types/ParameterChange.sol";
+import { IParameterSteward } from "../interfaces/IParameterSteward.sol";
+import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
+import { Field } from "../types/Field.sol";
+import { ParameterChange, Provenance } from "../types/ParameterChange.sol";
 
 /// @title ParameterSteward
 /// @notice Lets a calibrator move parameters in small steps (BOUNDS). Absolute bounds, scopes and the consistency of the

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 
-import {IRiskParameters} from "../interfaces/IRiskParameters.sol";
-import {Field, FieldLibrary} from "../types/Field.sol";
-import {ParameterChange, Provenance} from "../types/ParameterChange.sol";
+import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
+import { Field, FieldLibrary } from "../types/Field.sol";
+import { ParameterChange, Provenance } from "../types/ParameterChange.sol";
 
 /// @title RiskParameters
 /// @notice The calibrated numbers, eight to a word, each within absolute bounds (BOUNDS).
@@ -20,7 +20,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     uint64 private _appliedAt;
     uint64 private _count;
 
-    constructor(address authority) AccessManaged(authority) {}
+    constructor(address authority) AccessManaged(authority) { }
 
     /// @inheritdoc IRiskParameters
     function applyBundle(ParameterChange[] calldata changes, Provenance calldata provenance) external restricted {
@@ -54,7 +54,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
 
     /// @inheritdoc IRiskParameters
     function get(Field field, uint16 underlying, uint16 other) external view returns (int256) {
-        return field.of(_words[_key(field.slot(), underlying, other)]);
+        return field.read(_words[_key(field.slot(), underlying, other)]);
     }
 
     /// @inheritdoc IRiskParameters
@@ -118,10 +118,10 @@ contract RiskParameters is IRiskParameters, AccessManaged {
 
         uint256 key = _key(slot, underlying, other);
         uint256 word = _words[key];
-        int256 previous = field.of(word);
+        int256 previous = field.read(word);
         _setLanes[key] |= field.laneBit();
         if (previous == change.value) return;
-        _words[key] = field.into(word, change.value);
+        _words[key] = field.write(word, change.value);
         emit ParameterChanged(field, underlying, other, previous, change.value);
     }
 
@@ -129,21 +129,17 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     function _requireConsistent(uint256 slot, uint16 underlying, uint16 other) private view {
         uint256 word = _words[_key(slot, underlying, other)];
         if (slot == 0) {
-            _requireOrdered(
-                FieldLibrary.VOLATILITY_FLOOR, FieldLibrary.VOLATILITY_STRESS, word, underlying, other
-            );
+            _requireOrdered(FieldLibrary.VOLATILITY_FLOOR, FieldLibrary.VOLATILITY_STRESS, word, underlying, other);
             _requireOrdered(FieldLibrary.VOLATILITY_STRESS, FieldLibrary.VOLATILITY_CAP, word, underlying, other);
         } else if (slot == FieldLibrary.COMMON_SLOT) {
-            _requireOrdered(
-                FieldLibrary.HORIZON_MAINTENANCE, FieldLibrary.HORIZON_INITIAL, word, underlying, other
-            );
+            _requireOrdered(FieldLibrary.HORIZON_MAINTENANCE, FieldLibrary.HORIZON_INITIAL, word, underlying, other);
         } else if (slot == FieldLibrary.PAIR_SLOT) {
             _requireOrdered(FieldLibrary.CORRELATION_LOW, FieldLibrary.CORRELATION_HIGH, word, underlying, other);
         }
     }
 
     function _requireOrdered(Field smaller, Field larger, uint256 word, uint16 underlying, uint16 other) private pure {
-        if (smaller.of(word) > larger.of(word)) {
+        if (smaller.read(word) > larger.read(word)) {
             revert RiskParametersInconsistent(smaller, larger, underlying, other);
         }
     }

@@ -22,7 +22,9 @@ library InstrumentLibrary {
     uint256 private constant UNDERLYING_SHIFT = 104;
 
     function perpetual(uint16 underlyingId) internal pure returns (Instrument) {
-        return Instrument.wrap((uint128(PERPETUAL) << uint128(KIND_SHIFT)) | (uint128(underlyingId) << uint128(UNDERLYING_SHIFT)));
+        return Instrument.wrap(
+            (uint128(PERPETUAL) << uint128(KIND_SHIFT)) | (uint128(underlyingId) << uint128(UNDERLYING_SHIFT))
+        );
     }
 
     function kind(Instrument self) internal pure returns (uint8) {

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import { TestToken } from "./TestToken.sol";
+
+/// @title ReentrantToken
+/// @notice Makes one call during its next transfer, as tokens with hooks let a receiver do, and keeps what came of it.
+contract ReentrantToken is TestToken {
+    address private _target;
+    bytes private _data;
+
+    /// @notice Whether the call went through, and what it returned or reverted with.
+    bool public succeeded;
+    bytes public result;
+
+    constructor(uint8 decimals_) TestToken("Reentrant Token", "HOOK", decimals_) { }
+
+    function arm(address target, bytes calldata data) external {
+        (_target, _data) = (target, data);
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        address target = _target;
+        if (target == address(0)) return;
+        _target = address(0);
+        (succeeded, result) = target.call(_data);
+    }
+}

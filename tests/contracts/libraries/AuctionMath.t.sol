@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import { AuctionMath } from "contracts/libraries/AuctionMath.sol";
+import { Test } from "forge-std/Test.sol";
+
+contract AuctionMathTest is Test {
+    uint256 private constant WAD = 1e18;
+
+    // ─── discount = maximum · elapsed / duration, then maximum
+
+    function test_discountDown_risesInAStraightLineAndStays() public pure {
+        assertEq(AuctionMath.discountDown(0, 1200, 0.5e18), 0);
+        assertEq(AuctionMath.discountDown(300, 1200, 0.5e18), 0.125e18);
+        assertEq(AuctionMath.discountDown(1199, 1200, 0.5e18), 0.499583333333333333e18); // down
+        assertEq(AuctionMath.discountDown(1200, 1200, 0.5e18), 0.5e18);
+        assertEq(AuctionMath.discountDown(365 days, 1200, 0.5e18), 0.5e18);
+    }
+
+    function testFuzz_discountDown_neverFallsNorPassesTheMaximum(uint256 elapsed, uint32 duration, uint64 maximum)
+        public
+        pure
+    {
+        elapsed = bound(elapsed, 0, 1e10);
+        uint256 discount = AuctionMath.discountDown(elapsed, duration, maximum);
+        assertLe(discount, maximum);
+        assertGe(AuctionMath.discountDown(elapsed + 1, duration, maximum), discount);
+    }
+
+    // ─── fraction = (target − equity + fee) / (target − discount), at most 1
+
+    /// @notice Reference numbers from mpmath, cut to 18 decimals.
+    function test_fractionDown_matchesReference() public pure {
+        assertEq(AuctionMath.fractionDown(1450e18, 250e18, 10e18, 2100e18), 356_756_756_756_756_756);
+        assertEq(AuctionMath.fractionDown(1e18, 0, 0, 3e18), 666_666_666_666_666_666);
+        assertEq(AuctionMath.fractionDown(900.5e18, 100.25e18, 10e18, 1234.567e18), 303_325_260_927_941_660);
+        assertEq(AuctionMath.fractionDown(1000e18, 1000e18, 10e18, 2000e18), WAD);
+        assertEq(AuctionMath.fractionDown(0, 0, 0, 5e18), WAD);
+    }
+
+    /// @notice LIQUIDATE: what is left stands on the target, and no more than that was sold.
+    function testFuzz_fractionDown_bringsTheRestToTheTarget(
+        uint256 equity,
+        uint256 discount,
+        uint256 fee,
+        uint256 target
+    ) public pure {
+        target = bound(target, 1e6, 1e36);
+        equity = bound(equity, 0, target - 1);
+        discount = bound(discount, 0, equity);
+        fee = bound(fee, 0, target);
+        uint256 fraction = AuctionMath.fractionDown(equity, discount, fee, target);
+        assertLe(fraction, WAD);
+        if (fraction == WAD) return;
+        // equity − f · discount − fee against (1 − f) · target, scaled by one wad
+        int256 left = int256((equity * WAD) - fraction * discount - fee * WAD);
+        int256 wanted = int256((WAD - fraction) * target);
+        assertLe(left, wanted, "sold too much");
+        assertGe(left + int256(target), wanted, "off by more than rounding");
+    }
+
+    // ─── amount · fraction
+
+    function test_share_roundsAsItsNameSays() public pure {
+        assertEq(AuctionMath.shareDown(3, 0.5e18), 1);
+        assertEq(AuctionMath.shareDown(-3, 0.5e18), -2);
+        assertEq(AuctionMath.shareTowardsZero(3, 0.5e18), 1);
+        assertEq(AuctionMath.shareTowardsZero(-3, 0.5e18), -1);
+        assertEq(AuctionMath.shareDown(-7e18, WAD), -7e18);
+        assertEq(AuctionMath.shareTowardsZero(-7e18, WAD), -7e18);
+        assertEq(AuctionMath.shareDown(-1, 0), 0);
+    }
+
+    /// @notice ROUND: a part is never more than the whole, whichever way it is signed.
+    function testFuzz_share_isNeverMoreThanTheWhole(int128 amount, uint256 fraction) public pure {
+        fraction = bound(fraction, 0, WAD);
+        int256 down = AuctionMath.shareDown(amount, fraction);
+        int256 inwards = AuctionMath.shareTowardsZero(amount, fraction);
+        int256 whole = amount;
+        assertTrue(whole >= 0 ? inwards >= 0 && inwards <= whole : inwards <= 0 && inwards >= whole);
+        assertTrue(whole >= 0 ? down == inwards : down <= inwards && down >= whole);
+        // floor: down · WAD ≤ amount · fraction < (down + 1) · WAD
+        assertLe(down * int256(WAD), whole * int256(fraction));
+        assertGt((down + 1) * int256(WAD), whole * int256(fraction));
+    }
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import { AccessManager } from "@openzeppelin/contracts/access/manager/AccessManager.sol";
+import { ClearingHouse } from "contracts/ClearingHouse.sol";
+import { InsuranceFund } from "contracts/InsuranceFund.sol";
+import { LiquidationEngine } from "contracts/LiquidationEngine.sol";
+import { MarginEngine } from "contracts/MarginEngine.sol";
+import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
+import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
+import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
+import { IPriceOracle } from "contracts/interfaces/IPriceOracle.sol";
+import { IRiskParameters } from "contracts/interfaces/IRiskParameters.sol";
+import { IVolatilityOracle } from "contracts/interfaces/IVolatilityOracle.sol";
+import { PriceOracle } from "contracts/oracles/PriceOracle.sol";
+import { PushedFeed } from "contracts/oracles/PushedFeed.sol";
+import { VolatilityOracle } from "contracts/oracles/VolatilityOracle.sol";
+import { ParameterSteward } from "contracts/parameters/ParameterSteward.sol";
+import { RiskParameters } from "contracts/parameters/RiskParameters.sol";
+import { TestToken } from "contracts/testing/TestToken.sol";
+import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
+import { Instrument, InstrumentLibrary } from "contracts/types/Instrument.sol";
+import { Margin } from "contracts/types/Margin.sol";
+import { Order } from "contracts/types/Order.sol";
+import { ParameterChange, Provenance } from "contracts/types/ParameterChange.sol";
+import { Test } from "forge-std/Test.sol";
+
+/// @notice The whole system on the test chain: dollars, BTC and ETH, as a deployment would set it up. Tests of contracts
+/// inherit it and speak in accounts and actors.
+abstract contract System is Test {
+    uint256 internal constant WAD = 1e18;
+    uint16 internal constant BTC = 1;
+    uint16 internal constant ETH = 2;
+    uint16 internal constant CASH = 0;
+    uint16 internal constant WETH = 1;
+    uint16 internal constant WBTC = 2;
+    bytes32 internal constant MARKET = keccak256("test");
+
+    AccessManager internal manager;
+    PriceOracle internal priceOracle;
+    VolatilityOracle internal volatilityOracle;
+    RiskParameters internal riskParameters;
+    ParameterSteward internal steward;
+    ClearingHouse internal house;
+    MarginEngine internal engine;
+    LiquidationEngine internal liquidation;
+    InsuranceFund internal fund;
+    TestToken internal dollar;
+    TestToken internal weth;
+    TestToken internal wbtc;
+    mapping(uint16 underlying => PushedFeed) internal priceFeeds;
+    mapping(uint16 underlying => PushedFeed) internal volatilityFeeds;
+    Instrument internal btcPerpetual;
+    Instrument internal ethPerpetual;
+
+    address internal calibrator = makeAddr("calibrator");
+    address internal backer = makeAddr("backer");
+    mapping(address => uint256) internal keys;
+    uint256 private _salt;
+
+    function setUp() public virtual {
+        vm.warp(1_700_000_000);
+        manager = new AccessManager(address(this));
+        priceOracle = new PriceOracle(address(manager));
+        riskParameters = new RiskParameters(address(manager));
+        volatilityOracle = new VolatilityOracle(address(manager), priceOracle, riskParameters);
+        steward = new ParameterSteward(address(manager), riskParameters);
+        dollar = new TestToken("Test Dollar", "USDT6", 6);
+        weth = new TestToken("Wrapped Ether", "WETH", 18);
+        wbtc = new TestToken("Wrapped Bitcoin", "WBTC", 8);
+        house = new ClearingHouse(address(manager), priceOracle, address(dollar), type(uint128).max);
+        engine = new MarginEngine(house, priceOracle, volatilityOracle, riskParameters);
+        liquidation = new LiquidationEngine(address(manager), house, auctionParameters());
+        fund = new InsuranceFund(house, dollar);
+        house.setModules(address(engine), address(liquidation), address(fund));
+
+        _addUnderlying(BTC, 50_000e8, 0.6e5);
+        _addUnderlying(ETH, 2000e8, 0.8e5);
+        _setParameters();
+        btcPerpetual = house.listPerpetual(BTC);
+        ethPerpetual = house.listPerpetual(ETH);
+        house.listAsset(address(weth), ETH, type(uint128).max);
+        house.listAsset(address(wbtc), BTC, type(uint128).max);
+        volatilityOracle.poke(BTC, 100);
+        volatilityOracle.poke(ETH, 100);
+
+        _fundInsurance(1_000_000e6);
+    }
+
+    function auctionParameters() internal pure virtual returns (ILiquidationEngine.AuctionParameters memory) {
+        return ILiquidationEngine.AuctionParameters({
+            duration: 1200,
+            maximumDiscount: 0.5e18,
+            target: 0.5e18,
+            fundShare: 0.2e18,
+            flagFee: 10e18,
+            minimumRemainder: 50e18
+        });
+    }
+
+    // ─── Market
+
+    function _addUnderlying(uint16 underlying, int256 price, int256 volatility) private {
+        priceFeeds[underlying] = new PushedFeed(address(manager), 8, "price");
+        volatilityFeeds[underlying] = new PushedFeed(address(manager), 5, "volatility");
+        priceFeeds[underlying].push(price);
+        volatilityFeeds[underlying].push(volatility);
+        IPriceOracle.PriceFeed memory priceFeed;
+        priceFeed.feed = address(priceFeeds[underlying]);
+        priceFeed.heartbeat = 2 hours;
+        priceFeed.minimum = 1e12;
+        priceFeed.maximum = 1e27;
+        priceOracle.setPriceFeed(underlying, priceFeed);
+        IVolatilityOracle.VolatilityFeed memory volatilityFeed;
+        volatilityFeed.feed = address(volatilityFeeds[underlying]);
+        volatilityFeed.heartbeat = 1 days;
+        volatilityFeed.scale = 1e18;
+        volatilityFeed.minimum = 0.01e18;
+        volatilityFeed.maximum = 10e18;
+        volatilityOracle.setVolatilityFeed(underlying, volatilityFeed);
+    }
+
+    function setPrice(uint16 underlying, uint256 dollars) internal {
+        priceFeeds[underlying].push(int256(dollars * 1e8));
+    }
+
+    function setVolatility(uint16 underlying, uint256 percent) internal {
+        volatilityFeeds[underlying].push(int256(percent * 1e3));
+    }
+
+    /// @dev Time passes and the same prices and volatilities are reported again.
+    function pass(uint256 time) internal {
+        vm.warp(vm.getBlockTimestamp() + time);
+        for (uint16 underlying = BTC; underlying <= ETH; ++underlying) {
+            (, int256 price,,,) = priceFeeds[underlying].latestRoundData();
+            (, int256 volatility,,,) = volatilityFeeds[underlying].latestRoundData();
+            priceFeeds[underlying].push(price);
+            volatilityFeeds[underlying].push(volatility);
+        }
+    }
+
+    // ─── Parameters
+
+    function _setParameters() private {
+        uint8[16] memory fields = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 56, 57, 58, 59];
+        for (uint256 i; i < fields.length; ++i) {
+            _setBounds(Field.wrap(fields[i]), 0, type(int32).max);
+        }
+        _setBounds(Fields.VOLATILITY_STRESS_WEIGHT, 250_000, 1_000_000);
+        _setBounds(Fields.OFFSET, 0, 800_000);
+        _setBounds(Fields.MULTIPLIER, 1_000_000, 5_000_000);
+        _setBounds(Fields.CORRELATION_LOW, -1_000_000, 1_000_000);
+        _setBounds(Fields.CORRELATION_HIGH, -1_000_000, 1_000_000);
+
+        ParameterChange[] memory changes = new ParameterChange[](30);
+        uint256 count;
+        for (uint16 underlying = BTC; underlying <= ETH; ++underlying) {
+            changes[count++] = ParameterChange(Fields.TAIL_INITIAL, underlying, 0, 3_200_000);
+            changes[count++] = ParameterChange(Fields.TAIL_MAINTENANCE, underlying, 0, 3_600_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_STRESS, underlying, 0, 1_000_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_STRESS_WEIGHT, underlying, 0, 250_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_FLOOR, underlying, 0, 300_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_CAP, underlying, 0, 4_000_000);
+            changes[count++] = ParameterChange(Fields.REALISED_WEIGHT, underlying, 0, 800_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_RISE_RATE, underlying, 0, 200_000);
+            changes[count++] = ParameterChange(Fields.HALF_SPREAD, underlying, 0, 300);
+            changes[count++] = ParameterChange(Fields.IMPACT, underlying, 0, 800_000);
+            changes[count++] = ParameterChange(Fields.AVERAGE_DAILY_VOLUME, underlying, 0, 2_000_000);
+            changes[count++] = ParameterChange(Fields.REALISED_HALF_LIFE, underlying, 0, 86_400);
+        }
+        changes[count++] = ParameterChange(Fields.HORIZON_INITIAL, 0, 0, 86_400);
+        changes[count++] = ParameterChange(Fields.HORIZON_MAINTENANCE, 0, 0, 14_400);
+        changes[count++] = ParameterChange(Fields.OFFSET, 0, 0, 600_000);
+        changes[count++] = ParameterChange(Fields.MULTIPLIER, 0, 0, 1_000_000);
+        changes[count++] = ParameterChange(Fields.CORRELATION_LOW, BTC, ETH, 600_000);
+        changes[count++] = ParameterChange(Fields.CORRELATION_HIGH, BTC, ETH, 950_000);
+        riskParameters.applyBundle(changes, provenance());
+    }
+
+    function _setBounds(Field field, int32 minimum, int32 maximum) internal {
+        riskParameters.setBounds(field, IRiskParameters.Bounds(minimum, maximum));
+    }
+
+    function provenance() internal pure returns (Provenance memory) {
+        return Provenance(keccak256("report"), keccak256("data"), MARKET, 1, 990_000);
+    }
+
+    function setParameter(Field field, uint16 underlying, uint16 other, int32 value) internal {
+        ParameterChange[] memory changes = new ParameterChange[](1);
+        changes[0] = ParameterChange(field, underlying, other, value);
+        riskParameters.applyBundle(changes, provenance());
+    }
+
+    // ─── Money and accounts
+
+    function _fundInsurance(uint256 amount) internal {
+        dollar.mint(backer, amount);
+        vm.startPrank(backer);
+        dollar.approve(address(fund), amount);
+        fund.deposit(amount, backer);
+        vm.stopPrank();
+    }
+
+    /// @dev An actor with a key, so that it can sign.
+    function actor(string memory name) internal returns (address who) {
+        uint256 key;
+        (who, key) = makeAddrAndKey(name);
+        keys[who] = key;
+    }
+
+    /// @dev A new account holding so many dollars.
+    function openAccount(address owner, uint256 dollars) internal returns (uint64 account) {
+        vm.prank(owner);
+        account = house.createAccount();
+        if (dollars != 0) deposit(account, CASH, dollars * 1e6);
+    }
+
+    function deposit(uint64 account, uint16 asset, uint256 amount) internal {
+        address owner = house.ownerOf(account);
+        TestToken token = TestToken(house.assetOf(asset).token);
+        token.mint(owner, amount);
+        vm.startPrank(owner);
+        token.approve(address(house), amount);
+        house.deposit(account, asset, amount);
+        vm.stopPrank();
+    }
+
+    function withdraw(uint64 account, uint16 asset, uint256 amount) internal {
+        address owner = house.ownerOf(account);
+        vm.prank(owner);
+        house.withdraw(account, asset, amount, owner);
+    }
+
+    // ─── Trading
+
+    function orderOf(uint64 account, Instrument instrument, int256 size, uint256 price)
+        internal
+        returns (Order memory order)
+    {
+        order = Order({
+            account: account,
+            signer: house.ownerOf(account),
+            instrument: instrument,
+            size: int128(size),
+            limitPrice: uint128(price),
+            expiry: uint64(vm.getBlockTimestamp() + 1 hours),
+            epoch: house.epochOf(account),
+            salt: ++_salt
+        });
+    }
+
+    function sign(Order memory order) internal view returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(keys[order.signer], house.orderHash(order));
+        return abi.encodePacked(r, s, v);
+    }
+
+    /// @dev `taker` buys (positive size) from or sells to `maker` at a price in wad.
+    function trade(uint64 taker, uint64 maker, Instrument instrument, int256 size, uint256 price) internal {
+        Order memory makerOrder = orderOf(maker, instrument, -size, price);
+        Order memory takerOrder = orderOf(taker, instrument, size, price);
+        bytes memory makerSignature = sign(makerOrder);
+        bytes memory takerSignature = sign(takerOrder);
+        house.settleTrade(
+            makerOrder, makerSignature, takerOrder, takerSignature, uint128(uint256(size < 0 ? -size : size))
+        );
+    }
+
+    function equityOf(uint64 account) internal view returns (int256) {
+        return engine.marginOf(account).equity;
+    }
+}
