@@ -1,0 +1,301 @@
+"""The whole house at one block, read in two requests: what the keeper decides on and what invariants are checked on.
+
+Amounts are the chain's own integers: dollars and units of underlyings in wad (1e18), collateral and balances in token
+units, times in unix seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.chain.client import Reverted
+from plimsoll.chain.parameters import unpack
+from plimsoll.margin.onchain import Margin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plimsoll.chain.abi import Call
+    from plimsoll.chain.client import BlockId
+    from plimsoll.chain.fields import Key
+    from plimsoll.chain.system import System
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """size: units [wad], positive long. quote: dollars received (negative: paid) and not yet settled [wad]."""
+
+    instrument: int
+    size: int
+    quote: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuctionState:
+    """An auction under way. fee and shortfall in dollars [wad]; discount is d now [wad]."""
+
+    started_at: int
+    keeper: int
+    fee: int
+    shortfall: int
+    discount: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuctionParameters:
+    """LiquidationEngine's: duration in seconds, money in dollars, everything but the duration in wad."""
+
+    duration: int
+    maximum_discount: int
+    target: int
+    fund_share: int
+    flag_fee: int
+    minimum_remainder: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """One account. `margin` is None where a price it depends on fails a check; `fault` then says which."""
+
+    id: int
+    owner: str
+    nonce: int
+    epoch: int
+    cash: int
+    """Settled cash after shared losses [wad]."""
+    positions: Mapping[int, Position]
+    """By instrument id."""
+    collateral: Mapping[int, int]
+    """{asset id: token units}, cash not among them, only what is held."""
+    margin: Margin | None
+    fault: str
+    auction: AuctionState | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetState:
+    """A token. `held` is what the ledger says, `balance` what the token says the clearing house has [token units]."""
+
+    id: int
+    name: str
+    token: str
+    decimals: int
+    underlying: int
+    cap: int
+    held: int
+    balance: int
+
+    @property
+    def scale(self) -> int:
+        """Wad per token unit."""
+        return int(10 ** (18 - self.decimals))
+
+
+@dataclass(frozen=True, slots=True)
+class OracleState:
+    """One underlying's oracles; prices in dollars [wad], volatilities a year [wad], ages in seconds.
+
+    `price` is None where it fails a check, `live` and `maintenance` where the levels cannot be read; `fault` says why.
+    """
+
+    id: int
+    price: int | None
+    price_age: int
+    latest_round: int
+    live: int | None
+    maintenance: int | None
+    volatility_age: int
+    fresh: bool
+    realised: int
+    variance: int
+    poked_at: int
+    poked_maintenance: int
+    """Maintenance level when last poked."""
+    poked_round: int
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything, at one block."""
+
+    block: int
+    timestamp: int
+    accounts: Mapping[int, AccountState]
+    """By account number, from 1."""
+    assets: Mapping[int, AssetState]
+    """By id, cash first."""
+    oracles: Mapping[str, OracleState]
+    """By underlying name."""
+    parameters: Mapping[Key, int]
+    bundles: int
+    """Bundles of parameters applied so far."""
+    fees: int
+    """Collected, not yet swept [wad]."""
+    positive_cash: int
+    """Σ of positive cash as the clearing house keeps it [wad]."""
+    loss_index: int
+    """1e27 until a loss is shared."""
+    reserved_shortfall: int
+    """Known losses of flagged accounts [wad]."""
+    auction_parameters: AuctionParameters
+    fund_assets: int
+    """Cash tokens in the insurance fund [token units]."""
+    fund_shares: int
+
+    def price_of(self, underlying: int) -> int | None:
+        """Price by underlying id [wad]; None where it fails a check."""
+        return next(oracle.price for oracle in self.oracles.values() if oracle.id == underlying)
+
+    @property
+    def prices(self) -> dict[int, int | None]:
+        """{underlying id: price}."""
+        return {oracle.id: oracle.price for oracle in self.oracles.values()}
+
+
+class _Batch:
+    """Calls collected under a key, read together."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Any, Call] = {}
+        self._results: dict[Any, Any] = {}
+
+    def ask(self, key: Any, call: Call) -> None:
+        self._calls[key] = call
+
+    def run(self, system: System, block: int) -> None:
+        results = system.chain.try_read_many(list(self._calls.values()), block)
+        self._results = dict(zip(self._calls, results, strict=True))
+
+    def get(self, *key: Any) -> Any:
+        """The result; raises the contract's refusal."""
+        result = self._results[key]
+        if isinstance(result, Reverted):
+            raise result
+        return result
+
+    def attempt(self, *key: Any) -> tuple[Any, str]:
+        """(result, "") or (None, why not)."""
+        result = self._results[key]
+        return (None, result.reason) if isinstance(result, Reverted) else (result, "")
+
+
+def read_state(system: System, block: BlockId = "latest") -> State:
+    """Read the house at a block. RpcError if the node does not answer; contract refusals become `fault`s."""
+    chain, house, auctions = system.chain, system.clearing_house, system.liquidation_engine
+    head = chain.block(block)
+    count = chain.read(house.accountCount(), head.number)
+    underlyings = sorted(system.underlyings.values())
+    tokens = {name: entry.id for name, entry in system.manifest.assets.items()}
+
+    batch = _Batch()
+    for name in ("fees", "positiveCash", "lossIndex"):
+        batch.ask((name,), house.call(name))
+    batch.ask(("reserved",), auctions.reservedShortfall())
+    batch.ask(("auctions",), auctions.auctionParameters())
+    batch.ask(("fund",), system.insurance_fund.totalAssets())
+    batch.ask(("shares",), system.insurance_fund.totalSupply())
+    batch.ask(("snapshot",), system.risk_parameters.snapshot(underlyings))
+    batch.ask(("latest",), system.risk_parameters.latest())
+    for name, asset in tokens.items():
+        token = system.assets.get(name, system.cash)
+        batch.ask(("asset", asset), house.assetOf(asset))
+        batch.ask(("held", asset), house.heldOf(asset))
+        batch.ask(("balance", asset), token.balanceOf(house.address))
+    for underlying in underlyings:
+        batch.ask(("price", underlying), system.price_oracle.price(underlying))
+        batch.ask(("round", underlying), system.price_oracle.latestRound(underlying))
+        batch.ask(("levels", underlying), system.volatility_oracle.levels(underlying))
+        batch.ask(("realised", underlying), system.volatility_oracle.realised(underlying))
+        batch.ask(("volatility", underlying), system.volatility_oracle.stateOf(underlying))
+    for account in range(1, count + 1):
+        batch.ask(("owner", account), house.ownerOf(account))
+        batch.ask(("nonce", account), house.nonceOf(account))
+        batch.ask(("epoch", account), house.epochOf(account))
+        batch.ask(("portfolio", account), house.portfolioOf(account))
+        batch.ask(("margin", account), system.margin_engine.marginOf(account))
+        batch.ask(("auction", account), auctions.auctionOf(account))
+        batch.ask(("discount", account), auctions.discountOf(account))
+        for asset in tokens.values():
+            if asset != 0:
+                batch.ask(("collateral", account, asset), house.collateralOf(account, asset))
+    batch.run(system, head.number)
+
+    return State(
+        block=head.number,
+        timestamp=head.timestamp,
+        accounts={account: _account(batch, account, tokens) for account in range(1, count + 1)},
+        assets={asset: _asset(batch, name, asset) for name, asset in tokens.items()},
+        oracles={name: _oracle(batch, underlying) for name, underlying in system.underlyings.items()},
+        parameters=unpack(batch.get("snapshot"), underlyings),
+        bundles=batch.get("latest").count,
+        fees=batch.get("fees"),
+        positive_cash=batch.get("positiveCash"),
+        loss_index=batch.get("lossIndex"),
+        reserved_shortfall=batch.get("reserved"),
+        auction_parameters=AuctionParameters(*batch.get("auctions")),
+        fund_assets=batch.get("fund"),
+        fund_shares=batch.get("shares"),
+    )
+
+
+def _account(batch: _Batch, account: int, tokens: Mapping[str, int]) -> AccountState:
+    portfolio = batch.get("portfolio", account)
+    margin, fault = batch.attempt("margin", account)
+    held = {asset: batch.get("collateral", account, asset) for asset in tokens.values() if asset != 0}
+    return AccountState(
+        id=account,
+        owner=batch.get("owner", account),
+        nonce=batch.get("nonce", account),
+        epoch=batch.get("epoch", account),
+        cash=portfolio.cash,
+        positions={p.instrument: Position(p.instrument, p.size, p.quote) for p in portfolio.positions},
+        collateral={asset: amount for asset, amount in held.items() if amount},
+        margin=None if margin is None else Margin.of(margin),
+        fault=fault,
+        auction=_auction(batch, account),
+    )
+
+
+def _auction(batch: _Batch, account: int) -> AuctionState | None:
+    auction = batch.get("auction", account)
+    if auction.startedAt == 0:
+        return None
+    return AuctionState(
+        started_at=auction.startedAt,
+        keeper=auction.keeper,
+        fee=auction.fee,
+        shortfall=auction.shortfall,
+        discount=batch.get("discount", account),
+    )
+
+
+def _asset(batch: _Batch, name: str, asset: int) -> AssetState:
+    token, decimals, underlying, cap = batch.get("asset", asset)
+    held, balance = batch.get("held", asset), batch.get("balance", asset)
+    return AssetState(asset, name, token, decimals, underlying, cap, held, balance)
+
+
+def _oracle(batch: _Batch, underlying: int) -> OracleState:
+    price, price_fault = batch.attempt("price", underlying)
+    levels, levels_fault = batch.attempt("levels", underlying)
+    latest, _ = batch.attempt("round", underlying)
+    realised, _ = batch.attempt("realised", underlying)
+    kept = batch.get("volatility", underlying)
+    return OracleState(
+        id=underlying,
+        price=None if price is None else price[0],
+        price_age=0 if price is None else price[1],
+        latest_round=latest or 0,
+        live=None if levels is None else levels.live,
+        maintenance=None if levels is None else levels.maintenance,
+        volatility_age=0 if levels is None else levels.age,
+        fresh=levels is not None and levels.fresh,
+        realised=realised or 0,
+        variance=kept.variance,
+        poked_at=kept.pokedAt,
+        poked_maintenance=kept.maintenance,
+        poked_round=kept.roundId,
+        fault=price_fault or levels_fault,
+    )

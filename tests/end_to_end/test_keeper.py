@@ -1,0 +1,165 @@
+"""The keeper on a live chain: a trader goes under, and the keeper does all of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from plimsoll.chain.anvil import Anvil
+from plimsoll.chain.client import Chain, Sender
+from plimsoll.chain.deploy import deploy
+from plimsoll.chain.state import read_state
+from plimsoll.chain.system import System
+from plimsoll.errors import PlimsollError
+from plimsoll.keeper.decide import Bid, Flag, Policy, SettleVariation
+from plimsoll.keeper.run import Keeper, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plimsoll.config import Profile
+
+WAD = 10**18
+DEPLOYER, KEEPER, LONG, SHORT, STRANGER = (Sender.dev(index) for index in range(5))
+PLIMSOLL = Path(sys.executable).with_name("plimsoll")
+
+
+@pytest.fixture
+def accounts(house: Any, undo: None) -> dict[str, int]:
+    """A keeper with money, a trader long on thin margin, who sold to it, and something in the insurance fund."""
+    made = {
+        "keeper": house.open_account(KEEPER, 500_000),
+        "long": house.open_account(LONG, 60_000),
+        "short": house.open_account(SHORT, 500_000),
+    }
+    house.fill_fund(100_000)
+    house.trade((made["long"], LONG), (made["short"], SHORT), 5.0, 40_000)
+    return made
+
+
+def keeper_of(house: Any, accounts: dict[str, int], **policy: int) -> Keeper:
+    return Keeper(house.system, KEEPER, Policy(accounts["keeper"], **policy))
+
+
+def kinds(outcomes: list[Outcome]) -> list[type]:
+    return [type(outcome.action) for outcome in outcomes if outcome.receipt is not None]
+
+
+def test_step_does_nothing_harmful_in_a_healthy_house(house: Any, accounts: dict[str, int]) -> None:
+    outcomes = keeper_of(house, accounts).step()
+    assert not any(isinstance(outcome.action, Flag | Bid) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("crash", [29_500.0, 27_000.0], ids=["solvent", "insolvent"])
+def test_step_liquidates_from_flag_to_end(chain: Chain, house: Any, accounts: dict[str, int], crash: float) -> None:
+    keeper = keeper_of(house, accounts)
+    chain.set_time(chain.block().timestamp + 60)
+    house.set_price(crash)
+    first = keeper.step()
+    assert Flag in kinds(first), first
+    flagged = read_state(house.system).accounts[accounts["long"]]
+    assert flagged.auction is not None
+    assert flagged.auction.keeper == accounts["keeper"]
+    for _ in range(40):
+        chain.set_time(chain.block().timestamp + 60)
+        house.set_price(crash)
+        keeper.step()
+        state = read_state(house.system)
+        if state.accounts[accounts["long"]].auction is None:
+            break
+    after = state.accounts[accounts["long"]]
+    assert after.auction is None
+    assert after.margin is not None
+    assert not after.margin.is_liquidatable
+    keeper_now = state.accounts[accounts["keeper"]]
+    assert keeper_now.margin is not None
+    assert keeper_now.margin.is_healthy
+    assert keeper_now.margin.equity > 500_000 * WAD  # the flag fee and the discount
+    assert keeper_now.positions
+    assert (state.fund_assets < 100_000 * 10**6) == (crash < 28_000)
+    assert sum(p.size for a in state.accounts.values() for p in a.positions.values()) == 0
+
+
+def test_step_settles_large_unrealised_amounts(chain: Chain, house: Any, accounts: dict[str, int]) -> None:
+    house.set_price(43_000.0)
+    keeper_of(house, accounts).step()
+    state = read_state(house.system)
+    for name in ("long", "short"):
+        margin = state.accounts[accounts[name]].margin
+        assert margin is not None
+        assert abs(margin.unrealised) < WAD
+    assert state.accounts[accounts["long"]].cash > 60_000 * WAD
+
+
+def test_step_reports_a_refusal_and_goes_on(house: Any, accounts: dict[str, int]) -> None:
+    keeper = keeper_of(house, accounts)
+    refused = keeper._act(Flag(accounts["short"]))
+    assert refused.receipt is None
+    assert refused.refusal.startswith("LiquidationNotLiquidatable(account=")
+    assert keeper._act(SettleVariation(accounts["short"])).receipt is not None
+
+
+def test_require_permission_refuses_anothers_account(house: Any, accounts: dict[str, int]) -> None:
+    with pytest.raises(PlimsollError, match="may not trade for account"):
+        Keeper(house.system, STRANGER, Policy(accounts["keeper"])).require_permission()
+
+
+def test_run_outlives_a_dead_endpoint(profile: Profile, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The node goes away and comes back at the same address, with nothing of what it had: the keeper is still there."""
+    with Anvil() as node:
+        chain = Chain.connect(node.url)
+        system = System.load(chain, deploy(chain, profile, DEPLOYER, tmp_path / "31337.json"))
+        chain.send(system.clearing_house.createAccount(), KEEPER)
+        keeper = Keeper(system, KEEPER, Policy(1))
+        rounds: list[list[Outcome]] = []
+        worker = threading.Thread(target=keeper.run, args=(0.05, rounds.append))
+        with caplog.at_level(logging.WARNING):
+            worker.start()
+            wait_for(lambda: bool(rounds))
+            node.stop()
+            wait_for(lambda: "no answer from" in caplog.text)
+            assert worker.is_alive()
+            keeper.stop()
+            worker.join(10)
+    assert not worker.is_alive()
+    assert "\n" not in caplog.messages[0]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_run_command_stops_cleanly(house: Any, anvil: Anvil, accounts: dict[str, int], stop: signal.Signals) -> None:
+    command = ["keeper", "run", "--account", accounts["keeper"], "--interval", "0.2", "--manifest", house.manifest]
+    key = {"KEEPER_KEY": KEEPER.signer.key.hex()}
+    process = subprocess.Popen(
+        [str(PLIMSOLL), *map(str, command), "--rpc", anvil.url, "--key-env", "KEEPER_KEY"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **key, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    while lines[-1] and "round:" not in lines[-1]:
+        lines.append(process.stdout.readline())
+    process.send_signal(stop)
+    rest = process.communicate(timeout=20)[0]
+    output = "".join(lines) + rest
+    assert process.returncode == 0, output
+    assert rest.rstrip().endswith("stopped"), output
+    assert key["KEEPER_KEY"] not in output
+    assert "Traceback" not in output

@@ -1,0 +1,144 @@
+"""plimsoll.toml: what is read is what is written, and every mistake is one line that names its key."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plimsoll.chain.fields import Field, Key
+from plimsoll.config import DEFAULT_PATH, Config
+from plimsoll.errors import PlimsollError
+from plimsoll.market.markets import MARKETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def text() -> str:
+    return DEFAULT_PATH.read_text()
+
+
+def load(folder: Path, text: str) -> Config:
+    path = folder / "plimsoll.toml"
+    path.write_text(text)
+    return Config.load(path)
+
+
+def test_load_has_a_profile_with_the_horizons_of_every_market() -> None:
+    config = Config.load()
+    for name, market in MARKETS.items():
+        profile = config.for_market(name)
+        assert profile.market == name
+        assert set(profile.ids) == set(market.assets)
+        assert profile.common[Field.HORIZON_INITIAL] == market.initial_horizon
+        assert profile.common[Field.HORIZON_MAINTENANCE] == market.maintenance_horizon
+
+
+def test_load_marks_every_public_address_unverified() -> None:
+    config = Config.load()
+    assert len(config.profile("sepolia").unverified()) == 4
+    assert config.profile("crypto").unverified() == []
+
+
+def test_load_keeps_decimals_exact() -> None:
+    rule = Config.load().profile("crypto").fields[Field.VOLATILITY_STRESS_WEIGHT]
+    assert rule.minimum == Decimal("0.25")
+    assert rule.bounds() == (250_000, 1_000_000)
+
+
+def test_initial_changes_cover_every_number_once() -> None:
+    profile = Config.load().profile("crypto")
+    changes = profile.initial_changes()
+    keys = [change.key for change in changes]
+    assert len(set(keys)) == len(keys) == 2 * 12 + 4 + 2
+    values = {change.key: change.value for change in changes}
+    assert values[Key(Field.HORIZON_INITIAL)] == 8 * 3600
+    assert values[Key(Field.AVERAGE_DAILY_VOLUME, 1)] == 1_000_000
+    assert values[Key(Field.CORRELATION_LOW, 1, 2)] == 500_000
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "encoded"),
+    [
+        (Field.TAIL_INITIAL, 2.0000001, 2_000_001),
+        (Field.AVERAGE_DAILY_VOLUME, 1_999_999, 1_999),
+        (Field.CORRELATION_LOW, -0.1000001, -100_001),
+        (Field.CORRELATION_HIGH, 0.1000001, 100_001),
+        (Field.HORIZON_INITIAL, 3600, 3600),
+    ],
+)
+def test_encode_rounds_against_accounts(field: Field, value: float, encoded: int) -> None:
+    assert field.encode(value) == encoded
+
+
+def test_encode_refuses_what_does_not_fit() -> None:
+    with pytest.raises(PlimsollError, match="does not fit"):
+        Field.TAIL_INITIAL.encode(3000)
+
+
+def test_volatility_answer_of_percent_a_day_is_scaled_by_the_root_of_a_year() -> None:
+    feed = Config.load().profile("sepolia").underlying("BTC").volatility
+    one_percent_a_day = feed.scale  # an answer of one whole unit
+    assert abs(one_percent_a_day / 10**18 - 0.01 * 365**0.5) < 1e-12
+
+
+def test_starting_at_changes_only_first_answers() -> None:
+    profile = Config.load().profile("crypto").starting_at({"BTC": 58_123.45}, {"ETH": 1.5})
+    assert profile.underlying("BTC").price.answer(profile.underlying("BTC").price.initial or 0) == 5_812_345_000_000
+    assert profile.underlying("ETH").volatility.initial == Decimal("1.5")
+    assert profile.underlying("ETH").price == Config.load().profile("crypto").underlying("ETH").price
+    with pytest.raises(PlimsollError, match="no underlying 'DOGE'"):
+        profile.starting_at({"DOGE": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"2h", offset = 0.5', '"2h", offset = 0.9', r"common\.offset: 0\.9 is outside its bounds 0 to 0\.8"),
+        ('"2h", minimum = 100,', '"2 hours", minimum = 100,', r"BTC\.price\.heartbeat: expected a duration"),
+        ("0x1b44F3514812d835EB1BDB0acB33d3fA3351Ee43", "0x1b44", r"BTC\.price\.feed: expected an address"),
+        ('unit = "percent a day"', 'unit = "percent a week"', r"volatility\.unit: expected one of 'fraction a year'"),
+        ("chain_id = 31337", 'chain_id = "31337"', r"networks\.local\.chain_id: expected a whole number, not '31337'"),
+        ('profile = "crypto"', 'profile = "cryptic"', r"networks\.local\.profile: no profile 'cryptic'"),
+        ("flag_fee = 20\n", "flagfee = 20\n", r"auctions\.crypto\.flag_fee: missing"),
+        ("flag_fee = 20\n", "flag_fee = 20\nbonus = 1\n", r"auctions\.crypto\.bonus: unknown key"),
+        ("impact = { minimum = 0, maximum = 5 }\n", "", r"fields\.impact: missing"),
+        ("minimum = 100, maximum = 10_000_000", "minimum = 100, maximum = 10", r"minimum: 100 is not below"),
+        ("tail_initial = 4.0", "tail_initial = nan", r"crypto\.underlying\.tail_initial: expected a finite number"),
+        ("id = 2", "id = 1", r"underlyings: ids must rise"),
+        ('underlying = "ETH"', 'underlying = "DOGE"', r"assets\.WETH\.underlying: no underlying 'DOGE'"),
+        ("[networks.local]", "[networks.local", "not valid TOML"),
+    ],
+)  # fmt: skip
+def test_load_names_the_key_of_a_mistake(tmp_path: Path, text: str, old: str, new: str, message: str) -> None:
+    assert old in text
+    with pytest.raises(PlimsollError) as fault:
+        load(tmp_path, text.replace(old, new))
+    assert re.search(message, str(fault.value)), str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_load_says_what_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(PlimsollError, match="cannot be read"):
+        Config.load(tmp_path / "none.toml")
+
+
+def test_url_asks_for_its_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Config.load().network("sepolia")
+    monkeypatch.delenv("SEPOLIA_RPC_URL", raising=False)
+    with pytest.raises(PlimsollError, match="set the environment variable SEPOLIA_RPC_URL"):
+        network.url()
+    monkeypatch.setenv("SEPOLIA_RPC_URL", "https://node.example")
+    assert network.url() == "https://node.example"
+
+
+@pytest.mark.parametrize(
+    ("lookup", "message"), [("network", "unknown network 'x'"), ("profile", "unknown profile 'x'")]
+)
+def test_lookup_lists_what_there_is(lookup: str, message: str) -> None:
+    with pytest.raises(PlimsollError, match=message):
+        getattr(Config.load(), lookup)("x")

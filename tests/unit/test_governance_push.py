@@ -1,0 +1,96 @@
+"""What a push would do, worked out from values alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from plimsoll.chain.fields import Field, Key
+from plimsoll.governance.push import Allowed, Row, label, plan_rows, shown
+
+TAIL = Key(Field.TAIL_INITIAL, 1)
+FLOOR, STRESS = Key(Field.VOLATILITY_FLOOR, 1), Key(Field.VOLATILITY_STRESS, 1)
+BOUNDS = dict.fromkeys(Field, (-2_000_000, 20_000_000))
+NAMES = {1: "BTC", 2: "ETH"}
+NOW = 1_000_000
+
+
+def row(old: int, target: int, allowed: Allowed | None) -> Row:
+    (only,) = plan_rows({TAIL: target}, {TAIL: old}, {TAIL: allowed}, BOUNDS, NOW, NAMES)
+    return only
+
+
+def test_plan_rows_moves_all_the_way_within_a_step() -> None:
+    only = row(3_000_000, 3_200_000, Allowed(2_700_000, 3_750_000, 0))
+    assert (only.new, only.note, only.label) == (3_200_000, "", "BTC tail_initial")
+    assert only.change == Decimal(200_000) / 3_000_000
+
+
+@pytest.mark.parametrize(("target", "new"), [(9_000_000, 3_750_000), (1_600_000, 2_700_000)])
+def test_plan_rows_moves_one_step_towards_a_far_target(target: int, new: int) -> None:
+    only = row(3_000_000, target, Allowed(2_700_000, 3_750_000, 0))
+    assert only.new == new
+    assert only.note == f"target {target / 1e6:g}, pushing {new / 1e6:g} (step limit)"
+
+
+def test_plan_rows_waits_for_the_interval() -> None:
+    only = row(3_000_000, 3_100_000, Allowed(2_700_000, 3_750_000, NOW + 1))
+    assert (only.is_moving, only.note) == (False, "not before 1970-01-12 13:46 UTC")
+    assert row(3_000_000, 3_100_000, Allowed(2_700_000, 3_750_000, NOW)).is_moving
+
+
+def test_plan_rows_leaves_to_governance_what_the_steward_may_not_move() -> None:
+    assert row(3_000_000, 3_100_000, None).note == "governance alone may move it"
+
+
+def test_plan_rows_says_unchanged() -> None:
+    only = row(3_000_000, 3_000_000, Allowed(0, 1, NOW + 5))
+    assert (only.is_moving, only.note) == (False, "unchanged")
+
+
+@pytest.mark.parametrize("floor_waits", [True, False])
+@pytest.mark.parametrize("stress_waits", [True, False])
+@pytest.mark.parametrize("targets", [(800_000, 900_000), (100_000, 200_000)])
+def test_plan_rows_keeps_pairs_in_order_within_their_steps(
+    targets: tuple[int, int], floor_waits: bool, stress_waits: bool
+) -> None:
+    old = {FLOOR: 400_000, STRESS: 500_000}
+    wanted = {FLOOR: targets[0], STRESS: targets[1]}
+    allowed: dict[Key, Allowed | None] = {
+        FLOOR: Allowed(100_000, 800_000, NOW + floor_waits),
+        STRESS: Allowed(200_000, 900_000, NOW + stress_waits),
+    }
+    rows = {row.key: row.new for row in plan_rows(wanted, old, allowed, BOUNDS, NOW, NAMES)}
+    assert rows[FLOOR] <= rows[STRESS]
+    for key, waits in ((FLOOR, floor_waits), (STRESS, stress_waits)):
+        assert min(old[key], wanted[key]) <= rows[key] <= max(old[key], wanted[key])
+        if waits:
+            assert rows[key] == old[key]
+    if not floor_waits and not stress_waits:
+        assert rows == wanted
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (Key(Field.OFFSET), "offset"),
+        (TAIL, "BTC tail_initial"),
+        (Key(Field.CORRELATION_LOW, 1, 2), "BTC/ETH correlation_low"),
+    ],
+)
+def test_label(key: Key, text: str) -> None:
+    assert label(key, NAMES) == text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        (Field.TAIL_INITIAL, 3_250_000, "3.25"),
+        (Field.AVERAGE_DAILY_VOLUME, 1_500_000, "1,500,000,000"),
+        (Field.HORIZON_INITIAL, 600, "600"),
+        (Field.CORRELATION_LOW, -500_000, "-0.5"),
+    ],
+)
+def test_shown(field: Field, value: int, text: str) -> None:
+    assert shown(field, value) == text

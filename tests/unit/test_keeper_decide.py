@@ -1,0 +1,188 @@
+"""What the keeper decides, from states made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from plimsoll.chain.state import AccountState, AuctionParameters, AuctionState, OracleState, State
+from plimsoll.keeper.decide import (
+    Action,
+    Bid,
+    End,
+    Flag,
+    Poke,
+    Policy,
+    Reserve,
+    SettleVariation,
+    SweepFees,
+    decide,
+)
+from plimsoll.margin.onchain import Margin, Requirement
+
+WAD = 10**18
+KEEPER, TRADER, OTHER = 1, 2, 9
+OWNER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+POLICY = Policy(KEEPER)
+
+
+def requirement(total: int) -> Requirement:
+    return Requirement(0, 0, 0, 0, total * WAD, 0, total * WAD)
+
+
+def margin(equity: int, initial: int, maintenance: int, unrealised: int = 0) -> Margin:
+    """Dollars."""
+    return Margin(
+        equity * WAD, 0, unrealised * WAD, 0, WAD, True, requirement(initial), requirement(maintenance), ()
+    )  # fmt: skip
+
+
+def account(number: int, of: Margin | None, auction: AuctionState | None = None) -> AccountState:
+    return AccountState(number, OWNER, 7, 0, 0, {}, {}, of, "" if of else "stale", auction)
+
+
+def auction(discount: float, shortfall: int = 0, keeper: int = OTHER) -> AuctionState:
+    return AuctionState(900, keeper, 20 * WAD, shortfall * WAD, int(discount * WAD))
+
+
+def state(*accounts: AccountState, fees: int = 0) -> State:
+    oracle = OracleState(
+        id=1,
+        price=WAD,
+        price_age=0,
+        latest_round=5,
+        live=WAD,
+        maintenance=WAD,
+        volatility_age=0,
+        fresh=True,
+        realised=0,
+        variance=0,
+        poked_at=1_000,
+        poked_maintenance=WAD,
+        poked_round=5,
+        fault="",
+    )
+    return State(
+        block=1,
+        timestamp=1_000,
+        accounts={a.id: a for a in accounts},
+        assets={},
+        oracles={"BTC": oracle},
+        parameters={},
+        bundles=1,
+        fees=fees * WAD,
+        positive_cash=0,
+        loss_index=10**27,
+        reserved_shortfall=0,
+        auction_parameters=AuctionParameters(1800, WAD // 2, WAD // 2, WAD // 10, 20 * WAD, 500 * WAD),
+        fund_assets=0,
+        fund_shares=0,
+    )
+
+
+RICH = account(KEEPER, margin(1_000_000, 0, 0))
+
+
+def test_decide_does_nothing_in_a_healthy_house() -> None:
+    assert decide(state(RICH, account(TRADER, margin(1000, 500, 300))), POLICY) == []
+
+
+@pytest.mark.parametrize(("equity", "expected"), [(299, [Flag(TRADER)]), (300, [])])
+def test_decide_flags_below_maintenance_only(equity: int, expected: list[Action]) -> None:
+    assert decide(state(RICH, account(TRADER, margin(equity, 500, 300))), POLICY) == expected
+
+
+def test_decide_flags_no_account_of_its_own() -> None:
+    assert decide(state(account(KEEPER, margin(1, 500, 300))), POLICY) == []
+
+
+def test_decide_leaves_alone_what_it_cannot_value() -> None:
+    assert decide(state(RICH, account(TRADER, None, auction(0.5))), POLICY) == []
+
+
+def test_decide_bids_for_the_whole_with_room_enough() -> None:
+    (bid,) = decide(state(RICH, account(TRADER, margin(2000, 5000, 3000), auction(0.1))), POLICY)
+    assert isinstance(bid, Bid)
+    assert (bid.account, bid.maximum_fraction, bid.nonce) == (TRADER, WAD, 7)
+    # equity 2000 less the discount of 300, of which the fund takes a tenth, and a thousandth of maintenance for slack
+    assert bid.limit_price == (2000 - 270 + 3) * WAD
+
+
+def test_decide_bids_for_what_its_margin_carries() -> None:
+    poor = account(KEEPER, margin(1_500, 500, 300))
+    (bid,) = decide(state(poor, account(TRADER, margin(2000, 5000, 3000), auction(0.1))), POLICY)
+    assert isinstance(bid, Bid)
+    assert bid.maximum_fraction == WAD * 800 // 5000  # 80% of a headroom of 1000 dollars
+
+
+def test_decide_does_not_promise_its_margin_twice() -> None:
+    poor = account(KEEPER, margin(5_500, 500, 300))
+    accounts = [account(number, margin(2000, 4000, 3000), auction(0.1)) for number in (2, 3)]
+    bids = decide(state(poor, *accounts), POLICY)
+    assert [bid.account for bid in bids if isinstance(bid, Bid)] == [2]
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.019])
+def test_decide_waits_for_its_discount(discount: float) -> None:
+    assert decide(state(RICH, account(TRADER, margin(2000, 5000, 3000), auction(discount))), POLICY) == []
+
+
+def test_decide_wants_its_minimum_reward() -> None:
+    assert decide(state(RICH, account(TRADER, margin(100, 150, 120), auction(0.03))), POLICY) == []
+
+
+def test_decide_counts_its_own_flag_fee() -> None:
+    """A debt without positions has no margin and no discount: whoever flagged it is paid for settling it."""
+    debt = margin(-100, 0, 0)
+    own, others = (account(TRADER, debt, auction(0.1, 100, keeper)) for keeper in (KEEPER, OTHER))
+    assert [type(action) for action in decide(state(RICH, own), POLICY)] == [Bid]
+    assert decide(state(RICH, others), POLICY) == []
+
+
+def test_decide_bids_nothing_with_no_room() -> None:
+    poor = account(KEEPER, margin(500, 500, 300))
+    trader = account(TRADER, margin(2000, 5000, 3000), auction(0.1, keeper=KEEPER))
+    assert decide(state(poor, trader), POLICY) == []
+
+
+def test_decide_bids_below_zero_for_an_insolvent_account() -> None:
+    actions = decide(state(RICH, account(TRADER, margin(-500, 5000, 3000), auction(0.1, 500))), POLICY)
+    (bid,) = actions
+    assert isinstance(bid, Bid)
+    assert bid.limit_price == (-500 - 300 + 3) * WAD  # the fund pays, and takes no share
+
+
+def test_decide_reserves_a_grown_shortfall_before_it_bids() -> None:
+    actions = decide(state(RICH, account(TRADER, margin(-500, 5000, 3000), auction(0.1, 100))), POLICY)
+    assert [type(action) for action in actions] == [Reserve, Bid]
+
+
+def test_decide_ends_an_auction_that_is_over() -> None:
+    assert decide(state(RICH, account(TRADER, margin(300, 500, 300), auction(0.1))), POLICY) == [End(TRADER)]
+
+
+def test_decide_settles_large_unrealised_amounts() -> None:
+    accounts = [account(2, margin(90_000, 1, 1, -10_001)), account(3, margin(90_000, 1, 1, 10_000))]
+    assert decide(state(RICH, *accounts), POLICY) == [SettleVariation(2)]
+
+
+def test_decide_sweeps_fees_worth_the_gas() -> None:
+    assert decide(state(RICH, fees=100), POLICY) == [SweepFees()]
+    assert decide(state(RICH, fees=99), POLICY) == []
+
+
+def test_decide_pokes_first_on_a_new_round_and_when_time_is_up() -> None:
+    calm = state(RICH, account(TRADER, margin(1, 500, 300)))
+    oracle = calm.oracles["BTC"]
+    new_round = replace(calm, oracles={"BTC": replace(oracle, latest_round=6)})
+    late = replace(calm, oracles={"BTC": replace(oracle, poked_at=1_000 - POLICY.poke_interval)})
+    broken = replace(calm, oracles={"BTC": replace(oracle, latest_round=6, price=None)})
+    assert decide(new_round, POLICY) == [Poke(1), Flag(TRADER)]
+    assert decide(late, POLICY) == [Poke(1), Flag(TRADER)]
+    assert decide(broken, POLICY) == [Flag(TRADER)]
+
+
+def test_decide_takes_the_largest_danger_first() -> None:
+    accounts = [account(2, margin(1, 500, 300)), account(3, margin(1, 5000, 3000))]
+    assert decide(state(RICH, *accounts), POLICY) == [Flag(3), Flag(2)]

@@ -1,0 +1,98 @@
+"""The deployment plan: complete, in order, and leaving nobody with a role that is not theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from plimsoll.chain.plan import (
+    ADMIN,
+    CALIBRATOR,
+    FUNCTION_ROLES,
+    GOVERNOR,
+    GUARDIAN,
+    REPORTER,
+    STEWARD,
+    Call,
+    Deploy,
+    Plan,
+    Ref,
+    make_plan,
+)
+from plimsoll.config import Config
+from plimsoll.errors import PlimsollError
+
+DEPLOYER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+ADMINISTRATOR = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+CALIBRATING = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+REPORTING = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
+GUARDING = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
+
+
+def roles_after(plan: Plan) -> set[tuple[int, object]]:
+    """Who holds what in the end, the first administrator included."""
+    held: set[tuple[int, object]] = {(ADMIN, DEPLOYER)}
+    for step in plan.steps:
+        if isinstance(step, Call) and step.function == "grantRole":
+            held.add((step.arguments[0], step.arguments[1]))
+        elif isinstance(step, Call) and step.function == "renounceRole":
+            held.remove((step.arguments[0], step.arguments[1]))
+    return held
+
+
+@pytest.mark.parametrize("name", ["crypto", "sp500-nasdaq", "sepolia"])
+def test_make_plan_for_every_profile(name: str) -> None:
+    plan = make_plan(Config.load().profile(name), DEPLOYER)
+    contracts = [step.contract for step in plan.steps if isinstance(step, Deploy)]
+    assert {"ClearingHouse", "MarginEngine", "LiquidationEngine", "InsuranceFund", "ParameterSteward"} <= set(contracts)
+
+
+def test_make_plan_uses_published_feeds_on_sepolia() -> None:
+    plan = make_plan(Config.load().profile("sepolia"), DEPLOYER)
+    assert "PushedFeed" not in [step.contract for step in plan.steps]
+    settings = {step.id: step.arguments for step in plan.steps}
+    assert settings["feed.price.ETH"][1][0] == "0x694AA1769357215DE4FAC081bf1f309aDC325306"
+
+
+def test_handover_leaves_the_deployer_nothing() -> None:
+    profile = (
+        Config.load()
+        .profile("crypto")
+        .with_roles(admin=ADMINISTRATOR, calibrator=CALIBRATING, reporter=REPORTING, guardian=GUARDING)
+    )
+    assert roles_after(make_plan(profile, DEPLOYER)) == {
+        (ADMIN, ADMINISTRATOR),
+        (GOVERNOR, ADMINISTRATOR),
+        (STEWARD, ADMINISTRATOR),
+        (STEWARD, Ref("steward")),
+        (CALIBRATOR, CALIBRATING),
+        (REPORTER, REPORTING),
+        (GUARDIAN, GUARDING),
+    }
+
+
+def test_handover_gives_up_administration_last() -> None:
+    profile = Config.load().profile("crypto").with_roles(admin=ADMINISTRATOR)
+    last = make_plan(profile, DEPLOYER).steps[-1]
+    assert isinstance(last, Call)
+    assert (last.function, last.arguments) == ("renounceRole", (ADMIN, DEPLOYER))
+
+
+def test_every_function_of_a_role_is_mapped() -> None:
+    plan = make_plan(Config.load().profile("crypto"), DEPLOYER)
+    mapped = {
+        (step.arguments[0].step, step.arguments[2])
+        for step in plan.steps
+        if isinstance(step, Call) and step.function == "setTargetFunctionRole"
+    }
+    assert {(target, role) for target, roles in FUNCTION_ROLES.items() for role in roles} <= mapped
+    assert ("price_feed.BTC", REPORTER) in mapped
+
+
+def test_plan_refuses_a_step_before_what_it_needs() -> None:
+    with pytest.raises(PlimsollError, match="step b needs a before it"):
+        Plan((Deploy("b", "B", (Ref("a"),)), Deploy("a", "A", ())))
+
+
+def test_plan_refuses_two_steps_of_one_id() -> None:
+    with pytest.raises(PlimsollError, match="two steps a"):
+        Plan((Deploy("a", "A", ()), Deploy("a", "B", ())))
