@@ -210,16 +210,18 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
     ) private pure {
         uint256 fraction = FixedPoint.min(WAD, maximumFraction);
         uint256 payout = FixedPoint.fullMulDiv(uint256(discount.toInt256() - result.equity), fraction, WAD);
+        // The fund pays the fee too, so it is no more than what is at stake: flagging dust must not earn.
+        uint256 stake = result.maintenance + uint256(FixedPoint.max(0, -result.equity));
         result.fraction = fraction;
-        result.fee = feeOwed;
-        result.cover = payout + feeOwed;
+        result.fee = FixedPoint.min(feeOwed, FixedPoint.fullMulDiv(stake, fraction, WAD));
+        result.cover = payout + result.fee;
         result.price = -payout.toInt256();
 
         int256 cashMoved = AuctionMath.shareDown(cash, fraction);
         liquidation.fraction = fraction;
         liquidation.accountCash = -cashMoved;
         liquidation.bidderCash = cashMoved + payout.toInt256();
-        liquidation.keeperCash = feeOwed;
+        liquidation.keeperCash = result.fee;
         liquidation.cover = result.cover;
     }
 

@@ -162,8 +162,11 @@ contract MarginEngine is IMarginEngine {
         uint256 offset = uint256(Fields.OFFSET.read(common));
         margin.multiplier = uint256(Fields.MULTIPLIER.read(common)) * (WAD / RiskMath.MILLION);
         _fillRanges(margin, common, words);
-        _requirement(margin, margin.initial, true, offset, low, high);
         _requirement(margin, margin.maintenance, false, offset, low, high);
+        // A hedge whose live volatility has jumped offsets more at the initial horizon than at the maintenance horizon, so
+        // ordered ranges alone do not order the two risks (ORDER).
+        margin.initial.risk = margin.maintenance.risk;
+        _requirement(margin, margin.initial, true, offset, low, high);
     }
 
     /// @dev Ranges and liquidity of each underlying at both horizons. Tails are fitted per horizon and need not be
@@ -199,6 +202,7 @@ contract MarginEngine is IMarginEngine {
         }
     }
 
+    /// @dev `requirement.risk` comes in as the least it may be.
     function _requirement(
         Margin memory margin,
         Requirement memory requirement,
@@ -225,7 +229,8 @@ contract MarginEngine is IMarginEngine {
         requirement.joint = uint256(FixedPoint.max(0, FixedPoint.max(lossUp, lossDown)));
         requirement.grid = RiskMath.gridUp(requirement.standalone, requirement.joint, offset);
         requirement.expectedShortfall = RiskMath.expectedShortfallUp(losses, low, high);
-        requirement.risk = FixedPoint.max(requirement.grid, requirement.expectedShortfall);
+        requirement.risk =
+            FixedPoint.max(requirement.risk, FixedPoint.max(requirement.grid, requirement.expectedShortfall));
         requirement.total = FixedPoint.fullMulDivUp(requirement.risk, margin.multiplier, WAD) + requirement.liquidity;
     }
 

@@ -12,7 +12,8 @@ interface ILiquidationEngine {
     /// @param maximumDiscount Highest d, in parts of maintenance margin [wad].
     /// @param target Where a bid may bring the account: maintenance plus this part of the way to initial [wad].
     /// @param fundShare Part of the discount that goes to the insurance fund [wad].
-    /// @param flagFee Paid to whoever flagged, at the first bid [wad dollars].
+    /// @param flagFee Paid to whoever flagged, from the first bids: out of their proceeds, or by the fund up to maintenance
+    /// margin and debt of what they take [wad dollars].
     /// @param minimumRemainder Maintenance margin below which what is left is closed whole [wad dollars].
     struct AuctionParameters {
         uint32 duration;

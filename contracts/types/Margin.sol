@@ -8,7 +8,7 @@ pragma solidity 0.8.30;
 /// @param joint Every underlying at the same node of its range, the worst of them.
 /// @param grid The two, weighted by the offset allowed between underlyings.
 /// @param expectedShortfall From the covariance of the exposures, the worse of the two correlation matrices.
-/// @param risk The larger of grid and expectedShortfall.
+/// @param risk The larger of grid and expectedShortfall; of the initial requirement, at least the maintenance risk.
 /// @param liquidity Cost of closing: half the spread and square-root impact.
 /// @param total The requirement.
 struct Requirement {
