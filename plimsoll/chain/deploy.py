@@ -16,6 +16,7 @@ from plimsoll.chain.abi import Contract
 from plimsoll.chain.artifacts import Artifact, load
 from plimsoll.chain.manifest import Done, Manifest, Pending, manifest_path, plain
 from plimsoll.chain.plan import Deploy, Plan, Ref, Selectors, Step, asset_entries, make_plan, underlying_entries
+from plimsoll.config import TEST_TOKEN
 from plimsoll.errors import PlimsollError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plimsoll.chain.client import Chain, Sender
-    from plimsoll.config import Profile
+    from plimsoll.config import Asset, Cash, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def deploy(
     path: where the manifest is kept, deployments/<chain id>.json by default. fresh: forget an earlier deployment.
     on_step: called before each transaction with the step, its number from 1, and how many there are.
     """
+    _require_tokens(chain, profile)
     return execute(Web3Backend(chain, sender), profile, path or manifest_path(chain.chain_id), fresh, on_step)
 
 
@@ -162,6 +164,22 @@ def execute(
         )
         manifest.save(path)
     return manifest
+
+
+def _require_tokens(chain: Chain, profile: Profile) -> None:
+    """Tokens that are there already must be what the configuration says: amounts are counted in their units."""
+    tokens: tuple[Cash | Asset, ...] = (profile.cash, *profile.assets)
+    for asset in tokens:
+        if asset.token == TEST_TOKEN:
+            continue
+        if not chain.code(asset.token):
+            raise PlimsollError(f"{asset.name}: there is no contract at {asset.token}; correct its token")
+        decimals = chain.read(Contract.at("TestToken", asset.token).decimals())
+        if decimals != asset.decimals:
+            raise PlimsollError(
+                f"{asset.name}: the token at {asset.token} has {decimals} decimals, not {asset.decimals}; "
+                "correct its decimals"
+            )
 
 
 def _start(backend: Backend, profile: Profile) -> Manifest:

@@ -70,8 +70,8 @@ def command(market: str, out: Path) -> int:
 
 def _show(console: Console, recording: Recording) -> None:
     accounts = Table(title=recording.title, title_justify="left")
-    accounts.add_column("account")
-    for heading in ("equity, start", "paid in", "equity, end", "profit", "margin calls", "liquidations"):
+    accounts.add_column("account", no_wrap=True)
+    for heading in ("start $", "paid in $", "end $", "profit $", "calls", "liqs"):
         accounts.add_column(heading, justify="right")
     for one in recording.accounts:
         profit = one.equity_end - one.equity_start - one.flow

@@ -1,0 +1,254 @@
+"""A replay's house: a fresh chain, the deployed system, the people in it, and what they can do.
+
+Everybody acts from an address of their own. Orders are signed with their own keys; transactions are sent by the node on
+their behalf, which a local chain does for any address, so that a replay is quick. The chain's clock follows the market:
+blocks are a second apart unless the replay moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from eth_utils.crypto import keccak
+
+from plimsoll.calibration import CalibrationConfig, Report, calibrate
+from plimsoll.chain.abi import Call
+from plimsoll.chain.client import Chain, Receipt, Sender
+from plimsoll.chain.deploy import deploy
+from plimsoll.chain.orders import make_order
+from plimsoll.chain.system import System
+from plimsoll.config import Config, Profile
+from plimsoll.market import MarketData, Series, make_series, resample
+from simulation.agents import CASH, MARKET_MAKER, Agent
+
+WAD = 10**18
+LEAD_TIME = 1_800
+"""Seconds before the first bar at which the chain starts: enough for deploying and funding, a second a block."""
+ORDER_LIFE = 30 * 86_400
+"""Seconds for which an order is good: longer than any feed may be silent."""
+UNDERWRITING = 1_000_000
+"""Dollars in the insurance fund at the start."""
+
+
+def wad(value: float) -> int:
+    """A number with twelve digits after the point as wad, the same on every machine."""
+    return int(Decimal(f"{value:.12f}").scaleb(18))
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with an address: `sender` is who the node sends for, `signer` holds the key that signs orders."""
+
+    sender: Sender
+    signer: Sender
+
+    @classmethod
+    def named(cls, name: str) -> Person:
+        """A person whose key follows from the name: worthless, and the same in every run."""
+        signer = Sender.from_key("0x" + keccak(text=f"plimsoll simulation {name}").hex())
+        return cls(Sender.unlocked(signer.address), signer)
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """An agent with its person and its account in the clearing house."""
+
+    agent: Agent
+    person: Person
+    account: int
+
+    @property
+    def name(self) -> str:
+        return self.agent.name
+
+
+class House:
+    """The system and its people. Make it with `House.open`."""
+
+    def __init__(self, system: System, data: MarketData, profile: Profile, participants: Sequence[Participant]) -> None:
+        self.system = system
+        self.data = data
+        self.profile = profile
+        self.participants = list(participants)
+        self.by_name = {one.name: one for one in participants}
+        self.by_account = {one.account: one for one in participants}
+        self.reporter = system.chain.dev_accounts()[0]
+        self.settler = settler()
+        self.underwriter = underwriter()
+        self._salt = 0
+
+    @property
+    def chain(self) -> Chain:
+        return self.system.chain
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self.data.market.assets
+
+    @classmethod
+    def open(cls, chain: Chain, data: MarketData, agents: Sequence[Agent], folder: Path, start: int) -> House:
+        """Deploy with parameters calibrated on what was known before `start`, open and fund everybody's account.
+
+        The deployment's manifest is written into `folder`.
+        """
+        chain.rpc("anvil_setBlockTimestampInterval", 1)
+        chain.rpc("anvil_autoImpersonateAccount", True)
+        history = known(data, start - 1)
+        report = calibrate(data.market.name, history, CalibrationConfig.for_market(data.market))
+        profile = starting_profile(Config.load(), data, history, report)
+        manifest = deploy(chain, profile, chain.dev_accounts()[0], folder / "deployment.json", fresh=True)
+        system = System.load(chain, manifest)
+        people = [Person.named(agent.name) for agent in agents]
+        for sender in (*(person.sender for person in people), settler(), underwriter()):
+            chain.rpc("anvil_setBalance", sender.address, hex(10**24))
+        for person in people:
+            chain.send(system.clearing_house.createAccount(), person.sender)
+        house = cls(
+            system,
+            data,
+            profile,
+            [Participant(agent, person, k) for k, (agent, person) in enumerate(zip(agents, people, strict=True), 1)],
+        )
+        for one in house.participants:
+            if chain.read(system.clearing_house.ownerOf(one.account)) != one.person.sender.address:
+                raise RuntimeError(f"account {one.account} is not {one.name}'s")
+            for asset, amount in one.agent.funding.items():
+                house.deposit(one, asset, amount)
+        house.underwrite(UNDERWRITING)
+        return house
+
+    # ─── Collateral
+
+    def units(self, asset: str, amount: float) -> int:
+        """Token units of an amount, rounded down."""
+        return int(Decimal(f"{amount:.12f}").scaleb(self.system.asset(asset).decimals))
+
+    def deposit(self, who: Participant, asset: str, amount: float) -> None:
+        """Mint test tokens to a participant and bring them in."""
+        token = self.system.cash if asset == CASH else self.system.assets[asset]
+        units, sender = self.units(asset, amount), who.person.sender
+        house = self.system.clearing_house
+        self.chain.send(token.mint(sender.address, units), sender)
+        self.chain.send(token.approve(house.address, units), sender)
+        self.chain.send(house.deposit(who.account, self.system.asset(asset).id, units), sender)
+
+    def withdraw(self, who: Participant, asset: str, amount: float) -> Receipt:
+        """Take tokens out to the participant's own address. Reverted if the clearing house refuses."""
+        return self.chain.send(self.withdrawal_call(who, asset, amount), who.person.sender)
+
+    def withdrawal_call(self, who: Participant, asset: str, amount: float, by: Participant | None = None) -> Call:
+        """A withdrawal from `who`'s account to the address of whoever makes it."""
+        call: Call = self.system.clearing_house.withdraw(
+            who.account, self.system.asset(asset).id, self.units(asset, amount), (by or who).person.sender.address
+        )
+        return call
+
+    def underwrite(self, dollars: float) -> None:
+        """Deposit into the insurance fund."""
+        units, fund, sender = self.units(CASH, dollars), self.system.insurance_fund, self.underwriter
+        self.chain.send(self.system.cash.mint(sender.address, units), sender)
+        self.chain.send(self.system.cash.approve(fund.address, units), sender)
+        self.chain.send(fund.deposit(units, sender.address), sender)
+
+    # ─── Trading
+
+    def trade_call(
+        self, taker: Participant, symbol: str, size: int, price: int, maker: Participant | None = None
+    ) -> Call:
+        """A settlement of two newly signed orders: the taker buys (negative: sells) `size` at `price` [both wad]."""
+        maker = maker or self.by_name[MARKET_MAKER]
+        expiry = self.chain.block().timestamp + ORDER_LIFE
+        orders = []
+        for who, amount in ((maker, -size), (taker, size)):
+            self._salt += 1
+            orders.append(
+                make_order(
+                    self.system, who.person.signer, who.account, symbol, amount, price, expiry=expiry, salt=self._salt
+                )
+            )
+        made, taken = orders
+        call: Call = self.system.clearing_house.settleTrade(
+            made.order.as_tuple(), made.signature, taken.order.as_tuple(), taken.signature, abs(size)
+        )
+        return call
+
+    def trade(
+        self, taker: Participant, symbol: str, size: int, price: int, maker: Participant | None = None
+    ) -> Receipt:
+        """Trade with the market maker, or another maker, settled by a third party. Reverted if refused."""
+        return self.chain.send(self.trade_call(taker, symbol, size, price, maker), self.settler)
+
+    # ─── Reporting
+
+    def report(self, prices: Mapping[str, float], volatilities: Mapping[str, float]) -> None:
+        """Push what was printed, then let the volatility oracle take it in."""
+        calls = []
+        for symbol, price in prices.items():
+            feed = self.profile.underlying(symbol)
+            calls.append(self.system.volatility_feeds[symbol].push(feed.volatility.answer(volatilities[symbol])))
+            calls.append(self.system.price_feeds[symbol].push(feed.price.answer(price)))
+        calls += [self.system.volatility_oracle.poke(self.system.underlyings[symbol], 16) for symbol in prices]
+        for call in calls:
+            self.chain.send(call, self.reporter)
+
+
+def known(data: MarketData, now: int) -> dict[str, Series]:
+    """What calibration may see at a moment: history, and the window's bars so far on the history's own grid."""
+    series: dict[str, Series] = {}
+    for name, asset in data.assets.items():
+        history = asset.history
+        seen = int(np.searchsorted(asset.prints.ts, now, side="right"))
+        # a series has at least two rows, and less than a bar of the history's is not one yet
+        if seen < 2 or asset.prints.ts[seen - 1] - history.ts[-1] < history.bar_seconds:
+            series[name] = history
+            continue
+        prints = asset.prints.between(end=now + 1)
+        if history.ts[-1] % history.bar_seconds == 0 and prints.bar_seconds < history.bar_seconds:
+            prints = resample(prints, history.bar_seconds)
+        on_grid = ((prints.ts - history.ts[-1]) % history.bar_seconds == 0) & (prints.ts <= now)
+        volume = None
+        if history.volume is not None and prints.volume is not None:
+            volume = np.concatenate([history.volume, prints.volume[on_grid]])
+        series[name] = make_series(
+            name,
+            np.concatenate([history.ts, prints.ts[on_grid]]),
+            np.concatenate([history.close, prints.close[on_grid]]),
+            volume=volume,
+        )
+    return series
+
+
+def settler() -> Sender:
+    """Who settles other people's orders, and pays for it."""
+    return Person.named("settler").sender
+
+
+def underwriter() -> Sender:
+    """Whose capital is in the insurance fund."""
+    return Person.named("underwriter").sender
+
+
+def starting_profile(config: Config, data: MarketData, history: Mapping[str, Series], report: Report) -> Profile:
+    """The market's profile with the report's numbers and with the last known price and volatility as first answers.
+
+    A report without a volume leaves the profile's.
+    """
+    market = data.market
+    numbers = {
+        name: {key: value for key, value in asdict(parameters).items() if value is not None}
+        for name, parameters in report.assets.items()
+    }
+    correlation = {"correlation_low": report.correlation[0].low, "correlation_high": report.correlation[0].high}
+    closes = {name: float(series.close[-1]) for name, series in history.items()}
+    evidence = cast("dict[str, dict[str, float]]", report.evidence["assets"])  # as the report's own reader requires
+    levels = {name: evidence[name]["volatility_level"] for name in numbers}
+    common = {
+        "horizon_initial": float(market.initial_horizon),
+        "horizon_maintenance": float(market.maintenance_horizon),
+    }
+    return config.for_market(market.name).with_parameters(numbers, common, correlation).starting_at(closes, levels)

@@ -1,0 +1,266 @@
+"""The design's invariants as arithmetic on what was read from the chain: exact integers, no floats, no I/O.
+
+Functions named `check_…` take a `State` (the whole house at one block) or figures from it, and a `Checks`, which counts
+every comparison and raises `InvariantError` at the first that fails. Amounts are wad dollars (1e18) and wad units
+unless said otherwise; token amounts are in the token's own units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from plimsoll.chain.fields import Field, Key
+from plimsoll.chain.state import AccountState, State
+from plimsoll.chain.system import CASH
+from plimsoll.errors import PlimsollError
+from plimsoll.margin.onchain import Margin
+from simulation.recording import InvariantResult
+
+WAD = 10**18
+RAY = 10**27
+
+STATEMENTS: dict[str, str] = {
+    "CASH": "tokens held = Σ cash ledgers + Σ quotes + fees, per token, to the wei the rounding allows",
+    "ZERO-SUM": "Σ positions = 0 for every instrument",
+    "EQUITY": "Σ equity = value of all collateral, within rounding",
+    "GATE": "no action leaves its account below initial margin unless it reduced that account's risk",
+    "ORDER": "0 ≤ maintenance ≤ initial, both rising with size, volatility and age of the price",
+    "LIQUIDATE": "a liquidation never lowers its account's health nor takes a solvent account below zero",
+    "LOSS": "bad debt = fund payouts + shared loss; nobody withdraws ahead of it",
+    "BOUNDS": "every parameter within its absolute bounds, every change within its step",
+    "ORACLE": "a stale, zero, negative or out-of-range feed adds no risk and releases no collateral",
+    "ROUND": "no sequence of deposits, splits, trades and withdrawals earns anything",
+}
+
+ACCOUNT_ROUNDING = 10**9
+"""What rounding may cost an account in a liquidation: a billionth of a dollar, as LiquidationEngine allows."""
+
+
+class InvariantError(Exception):
+    """An invariant does not hold: which one, and the figures that show it."""
+
+    def __init__(self, identifier: str, message: str) -> None:
+        super().__init__(f"{identifier}: {message}")
+        self.identifier = identifier
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account's margin at a block."""
+
+    equity: int
+    initial: int
+    maintenance: int
+
+    @classmethod
+    def of(cls, margin: Margin) -> Standing:
+        """The three figures that decide."""
+        return cls(margin.equity, margin.initial.total, margin.maintenance.total)
+
+
+def standing_of(account: AccountState) -> Standing:
+    """An account's standing; PlimsollError where a price it depends on fails a check: nothing can be said then."""
+    if account.margin is None:
+        raise PlimsollError(f"the margin of account {account.id} cannot be read: {account.fault}")
+    return Standing.of(account.margin)
+
+
+@dataclass(slots=True)
+class Checks:
+    """Counts comparisons by invariant and stops at the first that fails."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATEMENTS, 0))
+    violations: dict[str, str] = field(default_factory=dict)
+
+    def require(self, identifier: str, holds: bool, message: str) -> None:
+        """Count one comparison; InvariantError with `message` if it does not hold."""
+        self.counts[identifier] += 1
+        if not holds:
+            self.violations[identifier] = message
+            raise InvariantError(identifier, message)
+
+    def results(self) -> list[InvariantResult]:
+        """One line an invariant."""
+        return [
+            InvariantResult(identifier, statement, self.counts[identifier], self.violations.get(identifier, ""))
+            for identifier, statement in STATEMENTS.items()
+        ]
+
+
+def usd(amount: int) -> str:
+    """Wad dollars for a message."""
+    return f"{amount / WAD:,.6f}"
+
+
+def check_state(checks: Checks, now: State, bounds: Mapping[Field, tuple[int, int]], losses_shared: int) -> None:
+    """Everything that must be true of one block alone. `bounds`: (minimum, maximum) of each field; `losses_shared`: how
+    many times a loss has been shared so far, since each may round every account's cash once."""
+    _check_cash(checks, now, losses_shared)
+    _check_zero_sum(checks, now)
+    _check_equity(checks, now, losses_shared)
+    for account in now.accounts.values():
+        check_order(checks, standing_of(account), f"account {account.id}")
+    for key, value in now.parameters.items():
+        check_bounds(checks, key, value, bounds[key.field])
+
+
+def _rounding(now: State, losses_shared: int) -> int:
+    """Most wei that shared losses may have left in the house: each rounds every positive cash, and the index itself."""
+    return losses_shared * (len(now.accounts) + now.positive_cash // now.loss_index + 2)
+
+
+def _check_cash(checks: Checks, now: State, losses_shared: int) -> None:
+    accounts = now.accounts.values()
+    for token in now.assets.values():
+        checks.require(
+            "CASH",
+            token.balance == token.held,
+            f"{token.name}: balance {token.balance}, ledger {token.held} token units",
+        )
+        if token.id != CASH:
+            owed = sum(account.collateral.get(token.id, 0) for account in accounts)
+            checks.require("CASH", token.held == owed, f"{token.name}: held {token.held}, owed {owed} token units")
+            continue
+        owed = now.fees + sum(a.cash + sum(position.quote for position in a.positions.values()) for a in accounts)
+        spare = token.held * token.scale - owed
+        allowed = _rounding(now, losses_shared)
+        checks.require(
+            "CASH",
+            0 <= spare <= allowed,
+            f"{token.name}: held less what is owed is {spare} wei, outside 0 to {allowed} (owed {usd(owed)} dollars)",
+        )
+
+
+def _check_zero_sum(checks: Checks, now: State) -> None:
+    totals: dict[int, int] = {}
+    for account in now.accounts.values():
+        for position in account.positions.values():
+            totals[position.instrument] = totals.get(position.instrument, 0) + position.size
+    for instrument, total in totals.items():
+        checks.require("ZERO-SUM", total == 0, f"instrument {instrument:#x}: sizes add up to {total} wei")
+
+
+def _check_equity(checks: Checks, now: State, losses_shared: int) -> None:
+    """Needs a cash token worth a dollar or more (no cash feed in a replay). Every valuation rounds down by less than a
+    wei, once a position and once a collateral line."""
+    collateral = -now.fees * WAD
+    for token in now.assets.values():
+        price = WAD if token.id == CASH else now.price_of(token.underlying)
+        if price is None:
+            raise PlimsollError(f"{token.name} cannot be valued: its price fails a check")
+        collateral += token.held * token.scale * price
+    equity = sum(standing_of(account).equity for account in now.accounts.values())
+    lines = sum(len(account.positions) + len(account.collateral) for account in now.accounts.values())
+    spare = collateral - WAD * equity
+    allowed = lines + _rounding(now, losses_shared)
+    checks.require(
+        "EQUITY",
+        0 <= spare <= WAD * allowed,
+        f"collateral less Σ equity is {spare / WAD:.3f} wei, outside 0 to {allowed} (equity {usd(equity)} dollars)",
+    )
+
+
+def check_bounds(checks: Checks, key: Key, value: int, bounds: tuple[int, int]) -> None:
+    """A number within its absolute bounds."""
+    checks.require("BOUNDS", bounds[0] <= value <= bounds[1], f"{key} is {value}, outside {bounds[0]} to {bounds[1]}")
+
+
+def check_order(checks: Checks, standing: Standing, what: str) -> None:
+    """0 ≤ maintenance ≤ initial."""
+    checks.require(
+        "ORDER",
+        0 <= standing.maintenance <= standing.initial,
+        f"{what}: maintenance {usd(standing.maintenance)}, initial {usd(standing.initial)}",
+    )
+
+
+def check_rising(checks: Checks, smaller: Standing, larger: Standing, what: str) -> None:
+    """Both requirements are at least as high where size, volatility or age is larger."""
+    checks.require(
+        "ORDER",
+        larger.initial >= smaller.initial and larger.maintenance >= smaller.maintenance,
+        f"{what}: initial {usd(smaller.initial)} → {usd(larger.initial)}, "
+        f"maintenance {usd(smaller.maintenance)} → {usd(larger.maintenance)}",
+    )
+
+
+def as_healthy(before: Standing, after: Standing, rounding: int = 0) -> bool:
+    """Whether equity over maintenance has not fallen. An insolvent account may lose no more; `rounding` in wei."""
+    if before.equity < 0:
+        return after.equity >= before.equity - rounding
+    if after.equity < -rounding:
+        return False
+    maintenance = max(after.maintenance - rounding, 0)
+    return (after.equity + rounding) * before.maintenance >= before.equity * maintenance
+
+
+def check_gate(checks: Checks, before: Standing, after: Standing, what: str) -> None:
+    """GATE for an action that succeeded: both standings valued at the block of the action."""
+    reduced = after.initial <= before.initial and after.maintenance <= before.maintenance and as_healthy(before, after)
+    checks.require(
+        "GATE",
+        after.equity >= after.initial or reduced,
+        f"{what}: equity {usd(after.equity)} below initial {usd(after.initial)}, "
+        f"and risk was {usd(before.initial)} on equity {usd(before.equity)} before",
+    )
+
+
+def check_liquidation(checks: Checks, before: Standing, after: Standing, what: str) -> None:
+    """LIQUIDATE for one bid: both standings valued at the block of the bid, with liquidation engine's own rounding."""
+    figures = (
+        f"{what}: equity {usd(before.equity)} → {usd(after.equity)}, "
+        f"maintenance {usd(before.maintenance)} → {usd(after.maintenance)}"
+    )
+    checks.require("LIQUIDATE", before.equity < before.maintenance, f"{figures}: it was not liquidatable")
+    checks.require("LIQUIDATE", as_healthy(before, after, ACCOUNT_ROUNDING), f"{figures}: health was lowered")
+
+
+@dataclass(slots=True)
+class Losses:
+    """What events say about losses over the run, wad dollars."""
+
+    requested: int = 0
+    """Σ cover asked for by bids: the bad debt."""
+    covered: int = 0
+    """Σ paid by the fund to bids."""
+    shared: int = 0
+    """Σ shared, by the bids' own word."""
+    shared_by_index: int = 0
+    """Σ of LossShared."""
+    fund_paid: int = 0
+    """Σ of the fund's LossCovered, token units."""
+    fund_payments: int = 0
+    shares: int = 0
+    """How many times a loss has been shared."""
+
+
+def check_losses(checks: Checks, losses: Losses, scale: int) -> None:
+    """LOSS over all events so far. The fund pays whole token units, rounded up, so it may exceed what was covered by
+    less than one unit (`scale` wei) a payment; the excess is a fee."""
+    checks.require(
+        "LOSS",
+        losses.requested == losses.covered + losses.shared,
+        f"bad debt {usd(losses.requested)}, covered {usd(losses.covered)}, shared {usd(losses.shared)}",
+    )
+    checks.require(
+        "LOSS",
+        losses.shared == losses.shared_by_index,
+        f"bids shared {usd(losses.shared)}, the index {usd(losses.shared_by_index)}",
+    )
+    excess = losses.fund_paid * scale - losses.covered
+    checks.require(
+        "LOSS",
+        0 <= excess <= losses.fund_payments * scale,
+        f"the fund paid {usd(losses.fund_paid * scale)}, bids got {usd(losses.covered)}",
+    )
+
+
+def check_step(checks: Checks, previous: int, value: int, limits: Sequence[int | bool], what: str) -> None:
+    """BOUNDS for one change by the steward: `limits` = (step up, step down, minimum interval, absolute), steps in
+    millionths of the previous value (at least one unit) or, where absolute, in the field's unit."""
+    up, down, _, absolute = limits
+    allowed = int(up if value > previous else down)
+    step = allowed if absolute else max(abs(previous) * allowed // 1_000_000, 1)
+    checks.require("BOUNDS", abs(value - previous) <= step, f"{what}: {previous} → {value}, step {step}")

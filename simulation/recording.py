@@ -1,0 +1,201 @@
+"""What a replay writes down: plain numbers in dollars and decimals, ready for the report and the result file.
+
+Nothing here reads a chain. Amounts are floats because people read them; every check that decides anything is made on
+the chain's own integers in `simulation.invariants` before they come here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+EventKind = Literal["push", "margin call", "liquidation"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlyingPoint:
+    """One underlying at the end of a step. Volatilities are annualised decimals, rates are parts of the notional."""
+
+    price: float
+    reported: float
+    live: float
+    maintenance: float
+    realised: float
+    initial_rate: float
+    maintenance_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPoint:
+    """One account at the end of a step, dollars."""
+
+    equity: float
+    initial: float
+    maintenance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The system after one bar: chain time, the underlyings and accounts by name, and the insurance fund's dollars."""
+
+    ts: int
+    underlyings: dict[str, UnderlyingPoint]
+    accounts: dict[str, AccountPoint]
+    fund: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth a mark on every panel."""
+
+    ts: int
+    kind: EventKind
+    account: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidation:
+    """One bid of an auction, dollars; `price` is what the bidder paid (negative: was paid) for the fraction."""
+
+    ts: int
+    account: str
+    bidder: str
+    fraction: float
+    discount: float
+    equity_before: float
+    equity_after: float
+    maintenance: float
+    price: float
+    covered: float
+    shared: float
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One bundle of calibrated parameters that went on-chain."""
+
+    ts: int
+    report: str
+    changes: int
+    limited: int
+    """Numbers that wanted to move further than the steward's step allowed."""
+    multiplier: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """An account over the whole run. `flow` is what was deposited less withdrawn between first and last step."""
+
+    name: str
+    strategy: str
+    equity_start: float
+    equity_end: float
+    flow: float
+    margin_calls: int
+    liquidations: int
+
+
+@dataclass(frozen=True, slots=True)
+class InvariantResult:
+    """One invariant of the design over the whole run."""
+
+    id: str
+    statement: str
+    checks: int
+    violation: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """True when it was checked and never failed: what was not looked at is not claimed."""
+        return self.checks > 0 and not self.violation
+
+
+@dataclass(slots=True)
+class Recording:
+    """A whole run."""
+
+    market: str
+    title: str
+    symbols: tuple[str, ...]
+    steps: list[Step] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    accounts: list[AccountSummary] = field(default_factory=list)
+    liquidations: list[Liquidation] = field(default_factory=list)
+    pushes: list[Push] = field(default_factory=list)
+    invariants: list[InvariantResult] = field(default_factory=list)
+    bad_debt: float = 0.0
+    insurance_paid: float = 0.0
+    shared_loss: float = 0.0
+    refused: dict[str, int] = field(default_factory=dict)
+    """Attacks that the contracts turned down, by the error they got."""
+    declined: dict[str, int] = field(default_factory=dict)
+    """Ordinary actions that the contracts turned down, by error and account."""
+    solvent: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Every invariant was checked and is true."""
+        return bool(self.invariants) and all(result.holds for result in self.invariants)
+
+    def rate(self, symbol: str) -> dict[str, float]:
+        """First and highest initial margin rate of a small long position in one underlying."""
+        rates = [step.underlyings[symbol].initial_rate for step in self.steps]
+        return {"first": _short(rates[0]), "max": _short(max(rates))} if rates else {"first": 0.0, "max": 0.0}
+
+    def result(self) -> dict[str, Any]:
+        """The result file: figures, accounts, liquidations, pushes, invariants. The same run gives the same bytes."""
+        return {
+            "market": self.market,
+            "title": self.title,
+            "window": {"first": self.steps[0].ts, "last": self.steps[-1].ts} if self.steps else {},
+            "steps": len(self.steps),
+            "accounts": [_rounded(asdict(account)) for account in self.accounts],
+            "pushes": len(self.pushes),
+            "liquidations": len(self.liquidations),
+            "accounts_liquidated": len({one.account for one in self.liquidations}),
+            "margin_calls": sum(event.kind == "margin call" for event in self.events),
+            "bad_debt": round(self.bad_debt, 6),
+            "insurance_paid": round(self.insurance_paid, 6),
+            "shared_loss": round(self.shared_loss, 6),
+            "initial_margin_rate": {"underlying": self.symbols[0], **self.rate(self.symbols[0])},
+            "initial_margin_rates": {symbol: self.rate(symbol) for symbol in self.symbols},
+            "invariants": {one.id: one.holds for one in self.invariants},
+            "invariant_checks": {one.id: one.checks for one in self.invariants},
+            "violations": {one.id: one.violation for one in self.invariants if one.violation},
+            "attacks_refused": dict(sorted(self.refused.items())),
+            "declined": dict(sorted(self.declined.items())),
+            "solvent": self.solvent,
+            "push_log": [_rounded(asdict(push)) for push in self.pushes],
+            "liquidation_log": [_rounded(asdict(one)) for one in self.liquidations],
+        }
+
+    def series(self) -> dict[str, Any]:
+        """Every step's figures, for those who want to draw their own."""
+        return {
+            "ts": [step.ts for step in self.steps],
+            "fund": [round(step.fund, 2) for step in self.steps],
+            "underlyings": {
+                symbol: {
+                    key: [_short(getattr(step.underlyings[symbol], key)) for step in self.steps]
+                    for key in UnderlyingPoint.__slots__
+                }
+                for symbol in self.symbols
+            },
+            "accounts": {
+                account.name: {
+                    key: [round(getattr(step.accounts[account.name], key), 2) for step in self.steps]
+                    for key in AccountPoint.__slots__
+                }
+                for account in self.accounts
+            },
+        }
+
+
+def _short(value: float) -> float:
+    """Eight significant digits."""
+    return float(f"{value:.8g}")
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}

@@ -1,0 +1,480 @@
+"""A real crash on a live local chain, bar by bar.
+
+At every bar: reporters push price and volatility and poke the oracles; the keeper does its round; traders, depositors
+and withdrawers act; while an auction is open the clock moves on in small ticks and the keeper bids; on schedule a new
+calibration of what is known by then is pushed through the steward; the attacker tries what must not work. Then the
+state is read at one block and every invariant checked on it and on the events since the last step.
+
+The same market and code give the same recording: time, keys, salts and order of actions follow from the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from plimsoll.calibration import CalibrationConfig, calibrate
+from plimsoll.chain.anvil import Anvil
+from plimsoll.chain.client import Chain, Reverted
+from plimsoll.chain.fields import Field, Key
+from plimsoll.chain.state import AccountState, State, read_state
+from plimsoll.chain.system import CASH as CASH_ID
+from plimsoll.governance.push import push
+from plimsoll.keeper.decide import Poke, Policy, SettleVariation, decide
+from plimsoll.keeper.run import Keeper
+from plimsoll.market import MarketData, load_market
+from simulation.agents import (
+    ATTACKER,
+    CASH,
+    KEEPER,
+    Deposit,
+    Hedger,
+    Trade,
+    Treasury,
+    View,
+    Withdraw,
+    cast,
+)
+from simulation.house import LEAD_TIME, WAD, House, Participant, known, wad
+from simulation.invariants import (
+    ACCOUNT_ROUNDING,
+    Checks,
+    InvariantError,
+    Losses,
+    Standing,
+    check_bounds,
+    check_gate,
+    check_liquidation,
+    check_losses,
+    check_rising,
+    check_state,
+    check_step,
+    standing_of,
+)
+from simulation.observe import Emitted, Observer, imagined
+from simulation.probes import probe
+from simulation.recording import (
+    AccountPoint,
+    AccountSummary,
+    Event,
+    Liquidation,
+    Push,
+    Recording,
+    Step,
+    UnderlyingPoint,
+)
+from simulation.scenario import Scenario, scenario_for
+
+PROBES = 3
+"""How many times in a run the experiments of `simulation.probes` are made."""
+TICKS = 5
+"""Most times the clock moves on within a bar while an auction is open."""
+TICK_PART = 0.05
+"""Of an auction's duration: one tick brings the discount to where the keeper bids."""
+SETTLE_ABOVE = 25_000 * WAD
+"""The keeper settles variation beyond this many dollars [wad]."""
+SAMPLE = 10_000
+"""Dollars of the position that the margin rate is measured on."""
+REFUSED = "ClearingHouseInsufficientMargin"
+REFUSALS = (
+    REFUSED,
+    "ClearingHouseInsufficientCollateral",
+    "ClearingHouseNotAuthorised",
+    "ClearingHouseWithdrawalsLocked",
+)
+
+Progress = Callable[[int, int, str], None]
+"""Called with the step done, how many there are, and a few words."""
+
+
+def replay(
+    market: str,
+    folder: Path,
+    data_dir: Path | None = None,
+    *,
+    most_steps: int | None = None,
+    first_step: int = 0,
+    on_step: Progress | None = None,
+) -> Recording:
+    """Replay a market on a chain of its own and return what happened, violations included.
+
+    folder: for the deployment's manifest. most_steps, first_step: replay only that part of the window. Raises
+    PlimsollError where the market, its data, the contracts or anvil are missing.
+    """
+    data, scenario = load_market(market, data_dir), scenario_for(market)
+    bars = list(islice(data.steps(), first_step, None if most_steps is None else first_step + most_steps))
+    agents = cast(scenario, data.market.assets, bars[0][0], _first_prices(data, bars))
+    folder.mkdir(parents=True, exist_ok=True)
+    with Anvil(timestamp=bars[0][0] - LEAD_TIME) as node:
+        house = House.open(Chain.connect(node.url), data, agents, folder, bars[0][0])
+        run = Replay(house, scenario, bars)
+        try:
+            run.go(on_step)
+        except InvariantError as violation:
+            run.stopped_by = violation
+        return run.finish()
+
+
+def _first_prices(data: MarketData, bars: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """Each asset's first print."""
+    prices: dict[str, float] = {}
+    for _, printed in bars:
+        prices = {**printed, **prices}
+        if len(prices) == len(data.market.assets):
+            break
+    return prices
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has happened to one account."""
+
+    equity_start: float = 0.0
+    flow: float = 0.0
+    margin_calls: int = 0
+    liquidations: int = 0
+    in_call: bool = False
+
+
+@dataclass
+class Replay:
+    """One run. `go` replays, `finish` gives the recording."""
+
+    house: House
+    scenario: Scenario
+    bars: list[tuple[int, dict[str, float]]]
+    stopped_by: InvariantError | None = None
+    checks: Checks = field(default_factory=Checks)
+    losses: Losses = field(default_factory=Losses)
+
+    def __post_init__(self) -> None:
+        market = self.house.data.market
+        self.recording = Recording(market.name, market.title, market.assets)
+        self.observer = Observer(self.house.system)
+        self.bounds, self.limits = self.observer.bounds(), self.observer.limits()
+        self.bidder = self.house.by_name[KEEPER]
+        self.keeper = Keeper(
+            self.house.system, self.bidder.person.sender, Policy(account=self.bidder.account, settle_above=SETTLE_ABOVE)
+        )
+        self.tallies = {one.name: Tally() for one in self.house.participants}
+        self.volatilities: dict[str, float] = {}
+        self.last_block = self.house.chain.block().number
+        self.last_state = read_state(self.house.system)
+        for one in self.house.participants:
+            self.tallies[one.name].equity_start = self._equity(self.last_state, one) / WAD
+        self.saver = next(one for one in self.house.participants if isinstance(one.agent, Treasury))
+        self.hedger = next(one for one in self.house.participants if isinstance(one.agent, Hedger))
+
+    def go(self, on_step: Progress | None = None) -> None:
+        """Every bar in turn. InvariantError at the first violation."""
+        reporter = self.house.data.reporter()
+        for bar in self._bars_before():
+            reporter.observe(*bar)
+        next_calibration = self.bars[0][0] + self.scenario.recalibrate_every
+        every = max(1, len(self.bars) // PROBES)
+        check_state(self.checks, self.last_state, self.bounds, self.losses.shares)
+        for number, (ts, printed) in enumerate(self.bars, 1):
+            self._report(ts, printed, reporter.observe(ts, printed))
+            self._act()
+            self._auction(self.bars[number][0] if number < len(self.bars) else ts + 2 * TICKS * 3_600)
+            if ts >= next_calibration:
+                next_calibration += self.scenario.recalibrate_every
+                self._recalibrate(ts)
+            self._check()
+            self._attack()
+            if number % every == every // 2 or number == len(self.bars):
+                probe(self.house, self.observer, self.checks, self.hedger, self.saver)
+            if on_step is not None:
+                on_step(number, len(self.bars), self._words())
+
+    def _bars_before(self) -> list[tuple[int, dict[str, float]]]:
+        """Bars of the window before the part that is replayed: the volatility reporter has seen them."""
+        return [bar for bar in self.house.data.steps() if bar[0] < self.bars[0][0]]
+
+    def _words(self) -> str:
+        return f"{len(self.recording.liquidations)} liquidations, {len(self.recording.pushes)} pushes"
+
+    # ─── A bar
+
+    def _report(self, ts: int, printed: dict[str, float], volatilities: dict[str, float]) -> None:
+        """Push the bar, and write down how everybody stands before anybody reacts."""
+        house = self.house
+        house.chain.set_time(ts)
+        house.report(printed, volatilities)
+        self.volatilities |= volatilities
+        self.state = read_state(house.system)
+        check_state(self.checks, self.state, self.bounds, self.losses.shares)
+        self.rates = self._rates()
+        self._record(self.state, ts)
+
+    def _rates(self) -> dict[str, Standing]:
+        """Margin of a small long position in each underlying; and ORDER, against one three times as large."""
+        prices = {symbol: self._price(symbol) for symbol in self.house.symbols}
+        sizes = {symbol: SAMPLE * WAD * WAD // price for symbol, price in prices.items()}
+        perpetuals = {symbol: self.house.system.perpetual(symbol) for symbol in sizes}
+        small = [imagined(0, {perpetuals[symbol]: size}) for symbol, size in sizes.items()]
+        large = [imagined(0, {perpetuals[symbol]: 3 * size}) for symbol, size in sizes.items()]
+        found = self.observer.margins(small + large)
+        for symbol, one, three in zip(sizes, found, found[len(sizes) :], strict=False):
+            check_rising(self.checks, one, three, f"{symbol} at three times the size")
+        return dict(zip(sizes, found, strict=False))
+
+    def _record(self, state: State, ts: int) -> None:
+        accounts = {}
+        for one in self.house.participants:
+            standing, tally = standing_of(state.accounts[one.account]), self.tallies[one.name]
+            accounts[one.name] = AccountPoint(standing.equity / WAD, standing.initial / WAD, standing.maintenance / WAD)
+            in_call = standing.equity < standing.initial
+            if in_call and not tally.in_call:
+                tally.margin_calls += 1
+                text = f"{one.name}: equity {standing.equity / WAD:,.0f}, initial margin {standing.initial / WAD:,.0f}"
+                self.recording.events.append(Event(ts, "margin call", one.name, text))
+            tally.in_call = in_call
+        underlyings = {}
+        for symbol, rate in self.rates.items():
+            oracle = state.oracles[symbol]
+            underlyings[symbol] = UnderlyingPoint(
+                price=self._price(symbol) / WAD,
+                reported=self.volatilities[symbol],
+                live=(oracle.live or 0) / WAD,
+                maintenance=(oracle.maintenance or 0) / WAD,
+                realised=oracle.realised / WAD,
+                initial_rate=rate.initial / (SAMPLE * WAD),
+                maintenance_rate=rate.maintenance / (SAMPLE * WAD),
+            )
+        self.recording.steps.append(
+            Step(ts, underlyings, accounts, state.fund_assets * state.assets[CASH_ID].scale / WAD)
+        )
+
+    def _act(self) -> None:
+        """The keeper first, then everybody else in the order of their accounts."""
+        if decide(self.state, self.keeper.policy):
+            outcomes = self.keeper.step()
+            if any(not isinstance(one.action, Poke | SettleVariation) for one in outcomes):
+                self.state = read_state(self.house.system)
+        for one in self.house.participants:
+            for intent in one.agent.decide(self._view(one)):
+                self._carry_out(one, intent)
+
+    def _view(self, one: Participant) -> View:
+        account = self.state.accounts[one.account]
+        standing = standing_of(account)
+        unrealised = account.margin.unrealised if account.margin else 0
+        return View(
+            ts=self.state.timestamp,
+            prices={symbol: self._price(symbol) / WAD for symbol in self.house.symbols},
+            rates={symbol: rate.initial / (SAMPLE * WAD) for symbol, rate in self.rates.items()},
+            equity=standing.equity / WAD,
+            initial=standing.initial / WAD,
+            cash=(account.cash + unrealised) / WAD,
+            sizes={
+                symbol: account.positions[perpetual].size / WAD
+                for symbol in self.house.symbols
+                if (perpetual := self.house.system.perpetual(symbol)) in account.positions
+            },
+        )
+
+    def _carry_out(self, one: Participant, intent: Trade | Deposit | Withdraw) -> None:
+        """What the clearing house refuses is written down and left at that."""
+        tally = self.tallies[one.name]
+        try:
+            match intent:
+                case Trade(symbol, size):
+                    exact = self._exact(one, symbol, wad(size))
+                    self.house.trade(one, symbol, exact, self._price(symbol))
+                case Deposit(asset, amount):
+                    self.house.deposit(one, asset, amount)
+                    tally.flow += amount
+                case Withdraw(asset, amount):
+                    self.house.withdraw(one, asset, amount)
+                    tally.flow -= amount
+        except Reverted as refused:
+            name = f"{refused.error} ({type(intent).__name__.lower()} of {one.name})"
+            self.recording.declined[name] = self.recording.declined.get(name, 0) + 1
+
+    def _exact(self, one: Participant, symbol: str, size: int) -> int:
+        """A trade that would leave less than a billionth of a unit closes the position to the wei."""
+        position = self.state.accounts[one.account].positions.get(self.house.system.perpetual(symbol))
+        held = position.size if position else 0
+        return -held if held and abs(held + size) < ACCOUNT_ROUNDING else size
+
+    def _auction(self, next_bar: int) -> None:
+        """While an auction is open, let its discount rise and the keeper bid."""
+        tick = int(self.house.profile.auction.duration * TICK_PART)
+        now = self.state  # no trade since can have made an account liquidatable: GATE
+        for _ in range(TICKS):
+            due = any(a.auction or (a.margin and a.margin.is_liquidatable) for a in now.accounts.values())
+            if not due or now.timestamp + tick + 300 >= next_bar:
+                break
+            self.house.chain.set_time(max(now.timestamp + tick, self.house.chain.block().timestamp + 1))
+            self.house.chain.mine()
+            self.keeper.step()
+            now = read_state(self.house.system)
+
+    def _recalibrate(self, ts: int) -> None:
+        """Fit again to what is known now, and move the parameters as far as the steward allows."""
+        data = self.house.data
+        report = calibrate(data.market.name, known(data, ts), CalibrationConfig.for_market(data.market), as_of=ts)
+        result = push(self.house.system, report, self.house.reporter)
+        if result.receipt is None:
+            return
+        changes = len(result.plan.changes)
+        limited = sum(row.target != row.new for row in result.plan.rows)
+        multiplier = self.last_state.parameters[Key(Field.MULTIPLIER)] / 1_000_000
+        self.recording.pushes.append(Push(ts, report.hash, changes, limited, multiplier))
+        self.recording.events.append(Event(ts, "push", "", f"{changes} numbers pushed, {limited} held back by a limit"))
+
+    # ─── Checks
+
+    def _attack(self) -> None:
+        """A trade and a withdrawal beyond the attacker's margin, and a withdrawal from somebody else's account."""
+        attacker = self.house.by_name[ATTACKER]
+        state = self.last_state
+        account = state.accounts[attacker.account]
+        standing, address = standing_of(account), attacker.person.sender.address
+        symbol = self.house.symbols[0]
+        price, rate = self._price(symbol), self.rates[symbol].initial
+        carried = max(standing.equity, SAMPLE * WAD) * SAMPLE * WAD // rate  # dollars of position, in wad
+        attacks = {
+            "a trade beyond margin": (
+                self.house.trade_call(attacker, symbol, 2 * carried * WAD // price, price),
+                (REFUSED,),
+            ),
+            "a withdrawal of another's collateral": (
+                self.house.withdrawal_call(self.hedger, CASH, 1.0, by=attacker),
+                ("ClearingHouseNotAuthorised",),
+            ),
+            "a withdrawal beyond margin": (
+                self.house.withdrawal_call(attacker, CASH, self._too_much(account, standing) / WAD),
+                REFUSALS,
+            ),
+        }
+        for what, (call, expected) in attacks.items():
+            error = self.observer.refusal(call, address)
+            self.checks.require("GATE", error in expected, f"{what} got {error or 'through'}")
+            key = f"{what}: {error}"
+            self.recording.refused[key] = self.recording.refused.get(key, 0) + 1
+        if state.reserved_shortfall > state.fund_assets * state.assets[CASH_ID].scale:
+            call = self.house.withdrawal_call(self.saver, CASH, 1.0)
+            error = self.observer.refusal(call, self.saver.person.sender.address)
+            self.checks.require("LOSS", error == REFUSALS[-1], f"a withdrawal ahead of a known loss got {error}")
+
+    @staticmethod
+    def _too_much(account: AccountState, standing: Standing) -> int:
+        """Dollars [wad] whose withdrawal would leave half the initial margin, or more than there is."""
+        if account.positions:
+            return max(standing.equity - standing.initial // 2, WAD)
+        return max(account.cash, 0) + WAD
+
+    def _check(self) -> None:
+        """State at one block, and every event since the last step."""
+        self.last_state = read_state(self.house.system)
+        for event in self.observer.events(self.last_block + 1, self.last_state.block):
+            self._check_event(event)
+        self.last_block = self.last_state.block
+        check_losses(self.checks, self.losses, self.last_state.assets[CASH_ID].scale)
+        check_state(self.checks, self.last_state, self.bounds, self.losses.shares)
+
+    def _check_event(self, event: Emitted) -> None:
+        values = event.arguments
+        match event.name:
+            case "Traded":
+                self._check_gate("trade", event.block, values["buyer"], values["seller"])
+            case "Withdrawn":
+                self._check_gate("withdrawal", event.block, values["account"])
+            case "Transferred":
+                self._check_gate("transfer", event.block, values["from"])
+            case "BidSettled":
+                self._check_bid(event)
+            case "LossShared":
+                self.losses.shared_by_index += values["amount"]
+                self.losses.shares += 1
+            case "LossCovered":
+                self.losses.fund_paid += values["paid"]
+                self.losses.fund_payments += 1
+            case "ParameterChanged":
+                key = Key(Field(values["field"]), values["underlying"], values["other"])
+                check_bounds(self.checks, key, values["value"], self.bounds[key.field])
+                check_step(self.checks, values["previous"], values["value"], self.limits[key.field], str(key))
+            case "BoundsSet":
+                self.bounds = self.observer.bounds()
+            case "LimitsSet":
+                self.limits = self.observer.limits()
+
+    def _check_gate(self, what: str, block: int, *accounts: int) -> None:
+        for account, (before, after) in zip(accounts, self.observer.standings(accounts, block), strict=True):
+            check_gate(self.checks, before, after, f"{what} of {self._name(account)} in block {block}")
+
+    def _check_bid(self, event: Emitted) -> None:
+        values, bid = event.arguments, self.observer.bid(event.arguments["bid"])
+        account, bidder = values["account"], values["bidder"]
+        (before, after), (bidder_before, bidder_after) = self.observer.standings([account, bidder], event.block)
+        what = f"bid for {self._name(account)} in block {event.block}"
+        check_liquidation(self.checks, before, after, what)
+        check_gate(self.checks, bidder_before, bidder_after, f"{what}, by {self._name(bidder)}")
+        self.losses.requested += bid["cover"]
+        self.losses.covered += values["covered"]
+        self.losses.shared += values["shared"]
+        self.tallies[self._name(account)].liquidations += 1
+        ts = self.house.chain.block(event.block).timestamp
+        self.recording.liquidations.append(
+            Liquidation(
+                ts=ts,
+                account=self._name(account),
+                bidder=self._name(bidder),
+                fraction=bid["fraction"] / WAD,
+                discount=bid["discount"] / WAD,
+                equity_before=before.equity / WAD,
+                equity_after=after.equity / WAD,
+                maintenance=before.maintenance / WAD,
+                price=bid["price"] / WAD,
+                covered=values["covered"] / WAD,
+                shared=values["shared"] / WAD,
+            )
+        )
+        text = f"{bid['fraction'] / WAD:.0%} of {self._name(account)} to {self._name(bidder)}"
+        self.recording.events.append(Event(ts, "liquidation", self._name(account), text))
+
+    # ─── The end
+
+    def finish(self) -> Recording:
+        """Sum up. A run that a violation stopped has one."""
+        recording, state = self.recording, self.last_state
+        for one in self.house.participants:
+            tally = self.tallies[one.name]
+            recording.accounts.append(
+                AccountSummary(
+                    one.name,
+                    one.agent.strategy,
+                    tally.equity_start,
+                    self._equity(state, one) / WAD,
+                    tally.flow,
+                    tally.margin_calls,
+                    tally.liquidations,
+                )
+            )
+        recording.invariants = self.checks.results()
+        recording.bad_debt = self.losses.requested / WAD
+        recording.insurance_paid = self.losses.fund_paid * state.assets[CASH_ID].scale / WAD
+        recording.shared_loss = self.losses.shared / WAD
+        recording.solvent = (
+            self.stopped_by is None
+            and state.reserved_shortfall == 0
+            and all(standing_of(account).equity >= -ACCOUNT_ROUNDING for account in state.accounts.values())
+        )
+        return recording
+
+    def _price(self, symbol: str) -> int:
+        price = self.state.oracles[symbol].price
+        if price is None:
+            raise RuntimeError(f"{symbol}: {self.state.oracles[symbol].fault}")
+        return price
+
+    def _name(self, account: int) -> str:
+        return self.house.by_account[account].name
+
+    @staticmethod
+    def _equity(state: State, one: Participant) -> int:
+        return standing_of(state.accounts[one.account]).equity

@@ -1,0 +1,110 @@
+"""The demo on a real chain: a part of the default market that holds the fall of 5 February 2018."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from plimsoll.chain.anvil import Anvil
+from plimsoll.chain.client import Chain
+from plimsoll.commands.demo import command
+from plimsoll.errors import PlimsollError
+from plimsoll.market import load_market
+from simulation.agents import cast
+from simulation.house import LEAD_TIME, House, known
+from simulation.invariants import STATEMENTS, InvariantError
+from simulation.recording import Recording
+from simulation.replay import Replay, replay
+from simulation.report import render
+from simulation.scenario import scenario_for
+
+MARKET = "sp500-nasdaq"
+FALL = {"first_step": 72, "most_steps": 44}
+"""29 January to 12 February: the late traders come in, the market falls, parameters are pushed a week later."""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return replay(MARKET, tmp_path_factory.mktemp("demo"), **FALL)
+
+
+@pytest.mark.slow
+def test_replay_every_invariant_is_checked_and_true(recording: Recording) -> None:
+    assert {one.id: (one.checks > 0, one.violation) for one in recording.invariants} == dict.fromkeys(
+        STATEMENTS, (True, "")
+    )
+    assert recording.holds
+    assert recording.solvent
+
+
+@pytest.mark.slow
+def test_replay_result_has_the_figures_of_a_crash(recording: Recording) -> None:
+    result = json.loads(json.dumps(recording.result()))
+    assert result["market"] == MARKET
+    assert result["steps"] == FALL["most_steps"]
+    assert result["pushes"] >= 1
+    assert result["liquidations"] >= 1
+    assert result["initial_margin_rate"]["max"] > 1.5 * result["initial_margin_rate"]["first"]
+    assert sum(account["equity_end"] > 0 for account in result["accounts"]) > len(result["accounts"]) / 2
+    assert result["bad_debt"] == pytest.approx(result["insurance_paid"] + result["shared_loss"], abs=1e-5)
+    assert set(result["attacks_refused"]) == {
+        "a trade beyond margin: ClearingHouseInsufficientMargin",
+        "a withdrawal beyond margin: ClearingHouseInsufficientMargin",
+        "a withdrawal of another's collateral: ClearingHouseNotAuthorised",
+    }
+    assert set(recording.series()["accounts"]) == {account["name"] for account in result["accounts"]}
+
+
+@pytest.mark.slow
+def test_replay_maintenance_follows_initial_at_a_limited_rate(recording: Recording) -> None:
+    points = [step.underlyings["SPX"] for step in recording.steps]
+    assert all(point.maintenance <= point.live + 1e-12 for point in points)
+    assert any(point.maintenance < 0.99 * point.live for point in points)  # the jump of 5 February
+    assert "liquidation" in render(recording)
+
+
+@pytest.mark.slow
+def test_replay_same_market_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (replay(MARKET, tmp_path / name, most_steps=4) for name in ("first", "second"))
+    assert json.dumps(first.result()) == json.dumps(second.result())
+    assert json.dumps(first.series()) == json.dumps(second.series())
+    assert render(first) == render(second)
+
+
+@pytest.mark.slow
+def test_replay_violation_stops_the_run_and_is_reported(tmp_path: Path) -> None:
+    """A token that appears in the clearing house without being deposited is a ledger that does not agree."""
+    data, scenario = load_market(MARKET), scenario_for(MARKET)
+    bars = list(islice(data.steps(), 3))
+    with Anvil(timestamp=bars[0][0] - LEAD_TIME) as node:
+        agents = cast(scenario, data.market.assets, bars[0][0], bars[0][1])
+        house = House.open(Chain.connect(node.url), data, agents, tmp_path, bars[0][0])
+        run = Replay(house, scenario, bars)
+        house.chain.send(house.system.cash.mint(house.system.clearing_house.address, 1), house.reporter)
+        with pytest.raises(InvariantError, match="CASH: USD: balance"):
+            run.go()
+        recording = run.finish()
+    assert not recording.holds
+    assert "balance" in recording.result()["violations"]["CASH"]
+
+
+def test_known_ends_at_the_moment_and_stays_on_the_grid() -> None:
+    data = load_market(MARKET)
+    for now in (data.market.start, data.market.start + 10 * 86_400 + 1, data.market.end):
+        for name, series in known(data, now).items():
+            assert series.ts[-1] <= now
+            assert set(series.ts % 86_400) == {data.assets[name].history.ts[-1] % 86_400}
+    before = known(data, data.market.start)["SPX"]
+    assert list(before.ts) == list(data.assets["SPX"].history.ts)
+
+
+@pytest.mark.parametrize("market", ["tulips", "2020-03"])
+def test_demo_says_what_is_missing(market: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLIMSOLL_DATA", raising=False)
+    outcome = CliRunner().invoke(command, ["--market", market, "--out", str(tmp_path)])
+    assert isinstance(outcome.exception, PlimsollError)
+    assert ("unknown market" if market == "tulips" else "PLIMSOLL_DATA") in str(outcome.exception)

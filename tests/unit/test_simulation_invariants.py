@@ -1,0 +1,215 @@
+"""Each invariant's arithmetic: true of a sound book, false as soon as one figure of it is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from plimsoll.chain.fields import Field, Key
+from plimsoll.chain.state import AccountState, AssetState, AuctionParameters, OracleState, Position, State
+from plimsoll.chain.system import perpetual
+from plimsoll.errors import PlimsollError
+from plimsoll.margin.onchain import Margin, Requirement
+from simulation.invariants import (
+    RAY,
+    STATEMENTS,
+    WAD,
+    Checks,
+    InvariantError,
+    Losses,
+    Standing,
+    as_healthy,
+    check_gate,
+    check_liquidation,
+    check_losses,
+    check_rising,
+    check_state,
+    check_step,
+)
+
+PERPETUAL = perpetual(1)
+PRICE = 2_700 * WAD
+TAIL = Key(Field.TAIL_INITIAL, 1)
+BOUNDS = {Field.TAIL_INITIAL: (1_500_000, 15_000_000)}
+
+
+def margin(equity: int, initial: int, maintenance: int) -> Margin:
+    """Only the figures that decide."""
+    parts = (0, 0, 0, 0, 0, 0)
+    return Margin(equity, 0, 0, 0, WAD, True, Requirement(*parts, initial), Requirement(*parts, maintenance), ())
+
+
+def account(number: int, size: int, quote: int, collateral: dict[int, int], standing: Margin) -> AccountState:
+    position = Position(PERPETUAL, size, quote)
+    return AccountState(number, "0x", 1, 0, 1_000 * WAD, {PERPETUAL: position}, collateral, standing, "", None)
+
+
+def book() -> State:
+    """A long and a short of two units, traded at 2,690, now at 2,700; half a token of collateral; 3 dollars of fees."""
+    size, quote = 2 * WAD, -2 * 2_690 * WAD
+    return State(
+        block=10,
+        timestamp=1_517_800_000,
+        accounts={
+            1: account(1, size, quote, {}, margin(1_020 * WAD, 300 * WAD, 200 * WAD)),
+            2: account(2, -size, -quote, {1: WAD // 2}, margin(2_330 * WAD, 300 * WAD, 200 * WAD)),
+        },
+        assets={
+            0: AssetState(0, "USD", "0x", 6, 0, 10**15, 2_003 * 10**6, 2_003 * 10**6),
+            1: AssetState(1, "SPXF", "0x", 18, 1, 10**24, WAD // 2, WAD // 2),
+        },
+        oracles={"SPX": OracleState(1, PRICE, 0, 1, WAD, WAD, 0, True, WAD, WAD, 0, WAD, 1, "")},
+        parameters={TAIL: 3_500_000},
+        bundles=1,
+        fees=3 * WAD,
+        positive_cash=2_000 * WAD,
+        loss_index=RAY,
+        reserved_shortfall=0,
+        auction_parameters=AuctionParameters(1_800, WAD // 2, WAD // 2, WAD // 10, 20 * WAD, 500 * WAD),
+        fund_assets=10**12,
+        fund_shares=10**18,
+    )
+
+
+def with_account(now: State, account: AccountState) -> State:
+    return replace(now, accounts={**now.accounts, account.id: account})
+
+
+def violated(now: State, losses_shared: int = 0) -> str | None:
+    checks = Checks()
+    try:
+        check_state(checks, now, BOUNDS, losses_shared)
+    except InvariantError as violation:
+        return violation.identifier if checks.violations == {violation.identifier: violation.message} else "unrecorded"
+    return None
+
+
+def test_check_state_sound_book_holds() -> None:
+    checks = Checks()
+    check_state(checks, book(), BOUNDS, 0)
+    assert {one.id for one in checks.results() if one.holds} == {"CASH", "ZERO-SUM", "EQUITY", "ORDER", "BOUNDS"}
+    assert [one.id for one in checks.results()] == list(STATEMENTS)
+
+
+def test_check_state_one_wei_of_cash_too_much() -> None:
+    now = book()
+    assert violated(with_account(now, replace(now.accounts[1], cash=1_000 * WAD + 1))) == "CASH"
+
+
+def test_check_state_one_wei_of_cash_too_little_is_rounding_only_after_shared_loss() -> None:
+    now = book()
+    short_of_one = with_account(now, replace(now.accounts[1], cash=1_000 * WAD - 1))
+    assert violated(short_of_one) == "CASH"
+    assert violated(short_of_one, losses_shared=1) is None
+
+
+def test_check_state_token_balance_below_ledger() -> None:
+    now = book()
+    assets = {**now.assets, 0: replace(now.assets[0], balance=now.assets[0].held - 1)}
+    assert violated(replace(now, assets=assets)) == "CASH"
+
+
+def test_check_state_collateral_not_in_the_ledger() -> None:
+    now = book()
+    assert violated(with_account(now, replace(now.accounts[1], collateral={1: 1}))) == "CASH"
+
+
+def test_check_state_sizes_do_not_add_up() -> None:
+    now = book()
+    position = replace(now.accounts[1].positions[PERPETUAL], size=2 * WAD + 1)
+    assert violated(with_account(now, replace(now.accounts[1], positions={PERPETUAL: position}))) == "ZERO-SUM"
+
+
+@pytest.mark.parametrize("wei", [1, -4])
+def test_check_state_equity_off_by_more_than_rounding(wei: int) -> None:
+    now = book()
+    changed = replace(now.accounts[1], margin=margin(1_020 * WAD + wei, 300 * WAD, 200 * WAD))
+    assert violated(with_account(now, changed)) == "EQUITY"
+
+
+@pytest.mark.parametrize("standing", [margin(1_020 * WAD, 199 * WAD, 200 * WAD), margin(1_020 * WAD, 1, -1)])
+def test_check_state_requirements_out_of_order(standing: Margin) -> None:
+    now = book()
+    assert violated(with_account(now, replace(now.accounts[1], margin=standing))) == "ORDER"
+
+
+@pytest.mark.parametrize("value", [1_499_999, 15_000_001])
+def test_check_state_parameter_out_of_bounds(value: int) -> None:
+    assert violated(replace(book(), parameters={TAIL: value})) == "BOUNDS"
+
+
+def test_check_rising_requirement_falls_with_size() -> None:
+    checks = Checks()
+    check_rising(checks, Standing(0, 10, 5), Standing(0, 10, 5), "same")
+    with pytest.raises(InvariantError, match="ORDER"):
+        check_rising(checks, Standing(0, 10, 5), Standing(0, 20, 4), "twice the size")
+
+
+def test_check_gate() -> None:
+    checks = Checks()
+    check_gate(checks, Standing(100, 50, 30), Standing(100, 100, 60), "more risk, above initial")
+    check_gate(checks, Standing(40, 50, 30), Standing(39, 40, 20), "less risk, healthier")
+    for before, after in (
+        (Standing(100, 50, 30), Standing(100, 101, 60)),  # more risk than equity
+        (Standing(40, 50, 30), Standing(20, 40, 20)),  # less risk, but equity given away
+        (Standing(10, 50, 30), Standing(-1, 0, 0)),  # made insolvent
+    ):
+        with pytest.raises(InvariantError, match="GATE"):
+            check_gate(checks, before, after, "trade")
+
+
+def test_as_healthy_insolvent_may_lose_no_more() -> None:
+    assert as_healthy(Standing(-5, 10, 5), Standing(-5, 0, 0))
+    assert not as_healthy(Standing(-5, 10, 5), Standing(-6, 0, 0))
+    assert as_healthy(Standing(-5, 10, 5), Standing(-6, 0, 0), rounding=1)
+
+
+def test_check_liquidation() -> None:
+    checks = Checks()
+    dollars = 10**18
+    before = Standing(80 * dollars, 200 * dollars, 100 * dollars)
+    check_liquidation(checks, before, Standing(60 * dollars, 100 * dollars, 50 * dollars), "half sold near par")
+    for after in (Standing(39 * dollars, 100 * dollars, 50 * dollars), Standing(-dollars, 0, 0)):
+        with pytest.raises(InvariantError, match="LIQUIDATE"):
+            check_liquidation(checks, before, after, "sold too cheaply")
+    with pytest.raises(InvariantError, match="not liquidatable"):
+        check_liquidation(checks, Standing(100, 200, 100), Standing(100, 100, 50), "healthy account")
+
+
+def test_check_losses() -> None:
+    sound = Losses(requested=10 * WAD, covered=7 * WAD, shared=3 * WAD, shared_by_index=3 * WAD, fund_paid=7 * 10**6,
+                   fund_payments=1, shares=1)  # fmt: skip
+    checks = Checks()
+    check_losses(checks, sound, 10**12)
+    for wrong in (
+        replace(sound, requested=10 * WAD + 1),
+        replace(sound, shared_by_index=3 * WAD - 1),
+        replace(sound, fund_paid=7 * 10**6 - 1),
+        replace(sound, fund_paid=7 * 10**6 + 2),
+    ):
+        with pytest.raises(InvariantError, match="LOSS"):
+            check_losses(checks, wrong, 10**12)
+
+
+def test_check_step() -> None:
+    checks = Checks()
+    check_step(checks, 4_000_000, 5_000_000, (250_000, 100_000, 43_200, False), "up a quarter")
+    check_step(checks, 900_000, 800_000, (100_000, 100_000, 43_200, True), "down a tenth, absolute")
+    for previous, value, limits in (
+        (4_000_000, 5_000_001, (250_000, 100_000, 43_200, False)),
+        (4_000_000, 3_599_999, (250_000, 100_000, 43_200, False)),
+        (900_000, 799_999, (100_000, 100_000, 43_200, True)),
+    ):
+        with pytest.raises(InvariantError, match="BOUNDS"):
+            check_step(checks, previous, value, limits, "too far")
+
+
+def test_results_unchecked_invariant_is_not_claimed() -> None:
+    assert not any(result.holds for result in Checks().results())
+
+
+def test_check_state_margin_that_cannot_be_read_is_said() -> None:
+    now = book()
+    with pytest.raises(PlimsollError, match="account 1 cannot be read: stale"):
+        check_state(Checks(), with_account(now, replace(now.accounts[1], margin=None, fault="stale")), BOUNDS, 0)

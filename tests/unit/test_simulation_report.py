@@ -1,0 +1,130 @@
+"""The report: self-contained, complete, and honest about what was not checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import ClassVar
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from simulation.recording import (
+    AccountPoint,
+    AccountSummary,
+    Event,
+    InvariantResult,
+    Liquidation,
+    Push,
+    Recording,
+    Step,
+    UnderlyingPoint,
+)
+from simulation.report import render
+from simulation.svg import dollars, percent, ticks, time_ticks
+
+START = 1_517_236_200
+
+
+@pytest.fixture
+def recording() -> Recording:
+    result = Recording("test", "A <test> market", ("SPX", "IXIC"))
+    for k in range(30):
+        fall = 1 - k / 100
+        point = UnderlyingPoint(2_700 * fall, 0.1 + k / 100, 0.2 + k / 100, 0.2, 0.15, 0.05 + k / 1_000, 0.03)
+        equity = 10_000 - 400 * k
+        result.steps.append(
+            Step(START + 3_600 * k, {"SPX": point, "IXIC": point}, {"Long": AccountPoint(equity, 6_000, 4_000)}, 1e6)
+        )
+    result.accounts = [AccountSummary("Long", "10× long", 10_000, -1_600, 0, 1, 1)]
+    result.events = [Event(START, "push", "", "9 numbers"), Event(START + 50_000, "liquidation", "Long", "all of Long")]
+    result.pushes = [Push(START, "0x" + "ab" * 32, 9, 2, 1.0)]
+    result.liquidations = [Liquidation(START + 50_000, "Long", "Keeper", 1, 0.1, 3_900, 0, 4_000, 3_500, 0, 0)]
+    result.invariants = [InvariantResult("CASH", "tokens held", 30), InvariantResult("GATE", "no action", 12)]
+    return result
+
+
+def test_render_is_one_file_without_network(recording: Recording) -> None:
+    page = render(recording)
+    assert not re.search(r"https?://|src=|href=|@import|url\(", page)
+    assert "prefers-color-scheme:dark" in page
+    assert "A &lt;test&gt; market" in page
+
+    class Balance(HTMLParser):
+        open: ClassVar[list[str]] = []
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+            if tag not in {"meta", "rect", "line", "path"}:
+                self.open.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            if tag not in {"meta", "rect", "line", "path"}:
+                assert self.open.pop() == tag
+
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+
+
+def test_render_svg_is_well_formed_and_everything_is_inside(recording: Recording) -> None:
+    svg = re.search(r"<svg.*</svg>", render(recording), re.DOTALL)
+    assert svg is not None
+    root = ET.fromstring(svg[0])  # noqa: S314 - our own text
+    width, height = (float(part) for part in root.attrib["viewBox"].split()[2:])
+    for path in root.iter("path"):
+        numbers = [float(number) for number in re.findall(r"-?\d+\.\d", path.attrib["d"])]
+        assert all(0 <= x <= width for x in numbers[::2])
+        assert all(0 <= y <= height for y in numbers[1::2])
+    titles = [text.text for text in root.iter("text") if text.attrib.get("class") == "title"]
+    assert titles == ["Price", "Volatility of SPX", "Volatility of IXIC", "Margin rate", "Long", "Insurance fund"]
+
+
+def test_render_read_out_has_every_step_of_every_line(recording: Recording) -> None:
+    data = json.loads(re.search(r"const data=(\{.*?\});", render(recording))[1])  # type: ignore[index]
+    assert len(data["x"]) == len(data["when"]) == 30
+    assert data["x"] == sorted(data["x"])
+    assert len(data["lines"]) == 2 + 4 + 4 + 4 + 3 + 1
+    assert all(len(line) == 30 for line in data["lines"])
+
+
+def test_result_has_the_fields_that_are_asked_for(recording: Recording) -> None:
+    result = recording.result()
+    assert {"market", "steps", "accounts", "pushes", "liquidations", "bad_debt", "insurance_paid", "invariants"} <= set(
+        result
+    )
+    assert result["initial_margin_rate"] == {"underlying": "SPX", "first": 0.05, "max": 0.079}
+    assert result["invariants"] == {"CASH": True, "GATE": True}
+    json.dumps(result, allow_nan=False)
+    assert json.dumps(result) == json.dumps(recording.result())
+
+
+def test_holds_needs_every_invariant_checked_and_true(recording: Recording) -> None:
+    assert recording.holds
+    recording.invariants.append(InvariantResult("LOSS", "bad debt", 0))
+    assert not recording.holds
+    recording.invariants[-1] = InvariantResult("LOSS", "bad debt", 3, "short of one")
+    assert not recording.holds
+    assert "short of one" in render(recording)
+    assert Recording("empty", "", ()).holds is False
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0.0, 0.47, 5) == [0.0, 0.1, 0.2, 0.3, 0.4]
+    assert ticks(-3.0, 12.0, 3) == [0.0, 5.0, 10.0]
+
+
+def test_time_ticks_days_or_mondays() -> None:
+    assert [label for _, label in time_ticks(START, START + 3 * 86_400)] == ["Tue 30 Jan", "Wed 31 Jan", "Thu 1 Feb"]
+    assert [label for _, label in time_ticks(START, START + 20 * 86_400)] == ["Mon 5 Feb", "Mon 12 Feb"]
+
+
+def test_dollars_and_percent() -> None:
+    assert [dollars(v) for v in (1_234_567, 45_678, -20_000, 310.4, -0.2)] == [
+        "$1.23M",
+        "$45.7k",
+        "−$20k",
+        "$310",
+        "$0",
+    ]
+    assert percent(0.0456) == "4.6%"
