@@ -145,7 +145,7 @@ contract InvariantsTest is Test {
 
     /// @dev A campaign that never gets anywhere would prove nothing: the same actions from a fixed seed must reach all of it.
     function test_campaign_reachesEveryAction() public {
-        for (uint256 i; i < 500; ++i) {
+        for (uint256 i; i < 900; ++i) {
             bytes32 seed = keccak256(abi.encode("campaign", i));
             actions.act(
                 uint8(seed[0]),
@@ -157,7 +157,7 @@ contract InvariantsTest is Test {
             );
         }
         invariant_all();
-        bytes32[12] memory names = [
+        bytes32[14] memory names = [
             bytes32("deposit"),
             "withdraw",
             "transfer",
@@ -169,16 +169,15 @@ contract InvariantsTest is Test {
             "flag",
             "bid",
             "redeem",
-            "push"
+            "push",
+            "end",
+            "shared"
         ];
         for (uint256 i; i < names.length; ++i) {
             emit log_named_uint(string(abi.encodePacked(names[i])), actions.done(names[i]));
         }
-        emit log_named_uint("end", actions.done("end"));
-        emit log_named_uint("shared", actions.done("shared"));
         for (uint256 i; i < names.length; ++i) {
             assertGt(actions.done(names[i]), 0, string(abi.encodePacked(names[i])));
         }
-        assertGt(actions.done("shared"), 0, "shared");
     }
 }
