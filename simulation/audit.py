@@ -7,6 +7,7 @@ one transaction a block, as a local chain mines them.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from plimsoll.chain.fields import Field, Key
 from plimsoll.chain.state import State, read_state
@@ -14,6 +15,7 @@ from plimsoll.chain.system import CASH, System
 from simulation.invariants import (
     Checks,
     Losses,
+    Standing,
     check_bounds,
     check_gate,
     check_liquidation,
@@ -23,12 +25,22 @@ from simulation.invariants import (
 )
 from simulation.observe import Emitted, Observer
 
+OnBid = Callable[[Emitted, Standing, Standing], None]
+"""Called with each BidSettled event and the liquidated account's standing before and after."""
+
 
 class Audit:
     """Begins at the present block. `checks` counts what was compared, `seen` the events by name; `losses` adds up what
-    they say of losses."""
+    they say of losses. `name` says how a message calls an account."""
 
-    def __init__(self, system: System, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        system: System,
+        observer: Observer | None = None,
+        *,
+        name: Callable[[int], str] = "account {}".format,
+        on_bid: OnBid | None = None,
+    ) -> None:
         self.system = system
         self.observer = observer or Observer(system)
         self.checks = Checks()
@@ -37,6 +49,8 @@ class Audit:
         self.bounds = self.observer.bounds()
         self.limits = self.observer.limits()
         self._block = system.chain.block().number
+        self._name = name
+        self._on_bid = on_bid
 
     def examine(self) -> tuple[State, list[Emitted]]:
         """The state now and the events since the last look. InvariantError if an invariant does not hold; PlimsollError
@@ -74,18 +88,24 @@ class Audit:
                 key = Key(Field(values["field"]), values["underlying"], values["other"])
                 check_bounds(self.checks, key, values["value"], self.bounds[key.field])
                 check_step(self.checks, values["previous"], values["value"], self.limits[key.field], str(key))
+            case "BoundsSet":
+                self.bounds = self.observer.bounds()
+            case "LimitsSet":
+                self.limits = self.observer.limits()
 
     def _check_gate(self, what: str, block: int, *accounts: int) -> None:
         for account, (before, after) in zip(accounts, self.observer.standings(accounts, block), strict=True):
-            check_gate(self.checks, before, after, f"{what} of account {account} in block {block}")
+            check_gate(self.checks, before, after, f"{what} of {self._name(account)} in block {block}")
 
     def _check_bid(self, event: Emitted) -> None:
         values, bid = event.arguments, self.observer.bid(event.arguments["bid"])
         account, bidder = values["account"], values["bidder"]
         (before, after), (bidder_before, bidder_after) = self.observer.standings([account, bidder], event.block)
-        what = f"bid for account {account} in block {event.block}"
+        what = f"bid for {self._name(account)} in block {event.block}"
         check_liquidation(self.checks, before, after, what)
-        check_gate(self.checks, bidder_before, bidder_after, f"{what}, by account {bidder}")
+        check_gate(self.checks, bidder_before, bidder_after, f"{what}, by {self._name(bidder)}")
         self.losses.requested += bid["cover"]
         self.losses.covered += values["covered"]
         self.losses.shared += values["shared"]
+        if self._on_bid is not None:
+            self._on_bid(event, before, after)

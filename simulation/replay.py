@@ -11,7 +11,7 @@ The same market and code give the same recording: time, keys, salts and order of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -37,23 +37,17 @@ from simulation.agents import (
     Withdraw,
     cast,
 )
+from simulation.audit import Audit
 from simulation.house import LEAD_TIME, WAD, House, Participant, known, wad
 from simulation.invariants import (
     ACCOUNT_ROUNDING,
-    Checks,
     InvariantError,
-    Losses,
     Standing,
-    check_bounds,
-    check_gate,
-    check_liquidation,
-    check_losses,
     check_rising,
     check_state,
-    check_step,
     standing_of,
 )
-from simulation.observe import Emitted, Observer, imagined
+from simulation.observe import Emitted, imagined
 from simulation.probes import probe
 from simulation.recording import (
     AccountPoint,
@@ -146,21 +140,17 @@ class Replay:
     scenario: Scenario
     bars: list[tuple[int, dict[str, float]]]
     stopped_by: InvariantError | None = None
-    checks: Checks = field(default_factory=Checks)
-    losses: Losses = field(default_factory=Losses)
 
     def __post_init__(self) -> None:
         market = self.house.data.market
         self.recording = Recording(market.name, market.title, market.assets)
-        self.observer = Observer(self.house.system)
-        self.bounds, self.limits = self.observer.bounds(), self.observer.limits()
+        self.audit = Audit(self.house.system, name=self._name, on_bid=self._record_bid)
         self.bidder = self.house.by_name[KEEPER]
         self.keeper = Keeper(
             self.house.system, self.bidder.person.sender, Policy(account=self.bidder.account, settle_above=SETTLE_ABOVE)
         )
         self.tallies = {one.name: Tally() for one in self.house.participants}
         self.volatilities: dict[str, float] = {}
-        self.last_block = self.house.chain.block().number
         self.last_state = read_state(self.house.system)
         for one in self.house.participants:
             self.tallies[one.name].equity_start = self._equity(self.last_state, one) / WAD
@@ -174,7 +164,7 @@ class Replay:
             reporter.observe(*bar)
         next_calibration = self.bars[0][0] + self.scenario.recalibrate_every
         every = max(1, len(self.bars) // PROBES)
-        check_state(self.checks, self.last_state, self.bounds, self.losses.shares)
+        self.last_state, _ = self.audit.examine()
         for number, (ts, printed) in enumerate(self.bars, 1):
             self._report(ts, printed, reporter.observe(ts, printed))
             self._act()
@@ -182,10 +172,10 @@ class Replay:
             if ts >= next_calibration:
                 next_calibration += self.scenario.recalibrate_every
                 self._recalibrate(ts)
-            self._check()
+            self.last_state, _ = self.audit.examine()
             self._attack()
             if number % every == every // 2 or number == len(self.bars):
-                probe(self.house, self.observer, self.checks, self.hedger, self.saver)
+                probe(self.house, self.audit.observer, self.audit.checks, self.hedger, self.saver)
             if on_step is not None:
                 on_step(number, len(self.bars), self._words())
 
@@ -205,7 +195,7 @@ class Replay:
         house.report(printed, volatilities)
         self.volatilities |= volatilities
         self.state = read_state(house.system)
-        check_state(self.checks, self.state, self.bounds, self.losses.shares)
+        check_state(self.audit.checks, self.state, self.audit.bounds, self.audit.losses.shares)
         self.rates = self._rates()
         self._record(self.state, ts)
 
@@ -216,9 +206,9 @@ class Replay:
         perpetuals = {symbol: self.house.system.perpetual(symbol) for symbol in sizes}
         small = [imagined(0, {perpetuals[symbol]: size}) for symbol, size in sizes.items()]
         large = [imagined(0, {perpetuals[symbol]: 3 * size}) for symbol, size in sizes.items()]
-        found = self.observer.margins(small + large)
+        found = self.audit.observer.margins(small + large)
         for symbol, one, three in zip(sizes, found, found[len(sizes) :], strict=False):
-            check_rising(self.checks, one, three, f"{symbol} at three times the size")
+            check_rising(self.audit.checks, one, three, f"{symbol} at three times the size")
         return dict(zip(sizes, found, strict=False))
 
     def _record(self, state: State, ts: int) -> None:
@@ -352,14 +342,14 @@ class Replay:
             ),
         }
         for what, (call, expected) in attacks.items():
-            error = self.observer.refusal(call, address)
-            self.checks.require("GATE", error in expected, f"{what} got {error or 'through'}")
+            error = self.audit.observer.refusal(call, address)
+            self.audit.checks.require("GATE", error in expected, f"{what} got {error or 'through'}")
             key = f"{what}: {error}"
             self.recording.refused[key] = self.recording.refused.get(key, 0) + 1
         if state.reserved_shortfall > state.fund_assets * state.assets[CASH_ID].scale:
             call = self.house.withdrawal_call(self.saver, CASH, 1.0)
-            error = self.observer.refusal(call, self.saver.person.sender.address)
-            self.checks.require("LOSS", error == REFUSALS[-1], f"a withdrawal ahead of a known loss got {error}")
+            error = self.audit.observer.refusal(call, self.saver.person.sender.address)
+            self.audit.checks.require("LOSS", error == REFUSALS[-1], f"a withdrawal ahead of a known loss got {error}")
 
     @staticmethod
     def _too_much(account: AccountState, standing: Standing) -> int:
@@ -368,55 +358,9 @@ class Replay:
             return max(standing.equity - standing.initial // 2, WAD)
         return max(account.cash, 0) + WAD
 
-    def _check(self) -> None:
-        """State at one block, and every event since the last step."""
-        self.last_state = read_state(self.house.system)
-        for event in self.observer.events(self.last_block + 1, self.last_state.block):
-            self._check_event(event)
-        self.last_block = self.last_state.block
-        check_losses(self.checks, self.losses, self.last_state.assets[CASH_ID].scale)
-        check_state(self.checks, self.last_state, self.bounds, self.losses.shares)
-
-    def _check_event(self, event: Emitted) -> None:
-        values = event.arguments
-        match event.name:
-            case "Traded":
-                self._check_gate("trade", event.block, values["buyer"], values["seller"])
-            case "Withdrawn":
-                self._check_gate("withdrawal", event.block, values["account"])
-            case "Transferred":
-                self._check_gate("transfer", event.block, values["from"])
-            case "BidSettled":
-                self._check_bid(event)
-            case "LossShared":
-                self.losses.shared_by_index += values["amount"]
-                self.losses.shares += 1
-            case "LossCovered":
-                self.losses.fund_paid += values["paid"]
-                self.losses.fund_payments += 1
-            case "ParameterChanged":
-                key = Key(Field(values["field"]), values["underlying"], values["other"])
-                check_bounds(self.checks, key, values["value"], self.bounds[key.field])
-                check_step(self.checks, values["previous"], values["value"], self.limits[key.field], str(key))
-            case "BoundsSet":
-                self.bounds = self.observer.bounds()
-            case "LimitsSet":
-                self.limits = self.observer.limits()
-
-    def _check_gate(self, what: str, block: int, *accounts: int) -> None:
-        for account, (before, after) in zip(accounts, self.observer.standings(accounts, block), strict=True):
-            check_gate(self.checks, before, after, f"{what} of {self._name(account)} in block {block}")
-
-    def _check_bid(self, event: Emitted) -> None:
-        values, bid = event.arguments, self.observer.bid(event.arguments["bid"])
+    def _record_bid(self, event: Emitted, before: Standing, after: Standing) -> None:
+        values, bid = event.arguments, self.audit.observer.bid(event.arguments["bid"])
         account, bidder = values["account"], values["bidder"]
-        (before, after), (bidder_before, bidder_after) = self.observer.standings([account, bidder], event.block)
-        what = f"bid for {self._name(account)} in block {event.block}"
-        check_liquidation(self.checks, before, after, what)
-        check_gate(self.checks, bidder_before, bidder_after, f"{what}, by {self._name(bidder)}")
-        self.losses.requested += bid["cover"]
-        self.losses.covered += values["covered"]
-        self.losses.shared += values["shared"]
         self.tallies[self._name(account)].liquidations += 1
         ts = self.house.chain.block(event.block).timestamp
         self.recording.liquidations.append(
@@ -455,10 +399,10 @@ class Replay:
                     tally.liquidations,
                 )
             )
-        recording.invariants = self.checks.results()
-        recording.bad_debt = self.losses.requested / WAD
-        recording.insurance_paid = self.losses.fund_paid * state.assets[CASH_ID].scale / WAD
-        recording.shared_loss = self.losses.shared / WAD
+        recording.invariants = self.audit.checks.results()
+        recording.bad_debt = self.audit.losses.requested / WAD
+        recording.insurance_paid = self.audit.losses.fund_paid * state.assets[CASH_ID].scale / WAD
+        recording.shared_loss = self.audit.losses.shared / WAD
         recording.solvent = (
             self.stopped_by is None
             and state.reserved_shortfall == 0
