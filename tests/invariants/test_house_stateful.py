@@ -1,0 +1,711 @@
+"""The design's invariants over random lives of a whole house on a real chain.
+
+Hypothesis draws what everybody does next; after every step all invariants are checked on the chain's own state and
+events (simulation.audit). Rules also check what a step promises of itself, and try what must not work. Every example
+starts from one snapshot: a house that trades, a trader short of margin, and a fund that a crash can empty.
+
+The draw is fixed, so that a run is the same everywhere. `PLIMSOLL_EXAMPLES=200` looks further and, where it finds
+something, for the shortest way there.
+
+What failed when the contracts were broken on purpose, one line at a time: the check of initial margin on trades
+(`overreach`, GATE) or on withdrawals (`feed_fails`, ORACLE); `heldOf` left as it was by a withdrawal (the next deposit
+in `go_round_in_circles`); variation settled the wrong way round (`settle_variation`, EQUITY); a wei left over by a
+withdrawal (the audit, CASH); half a loss shared (the audit, LOSS); steps twice as long (`calibrator_pushes`, BOUNDS);
+no check of a price's age (`feed_fails`, ORACLE).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from plimsoll.chain.anvil import Anvil
+from plimsoll.chain.client import Chain, Receipt, Reverted, Sender
+from plimsoll.chain.deploy import deploy
+from plimsoll.chain.fields import Field, Key, ParameterChange
+from plimsoll.chain.orders import SignedOrder, make_order, sign_order
+from plimsoll.chain.plan import market_hash
+from plimsoll.chain.state import State, read_state
+from plimsoll.chain.system import CASH, System
+from plimsoll.config import Config, Profile
+from plimsoll.keeper.decide import Policy
+from plimsoll.keeper.run import Keeper
+from simulation.audit import Audit
+from simulation.invariants import ACCOUNT_ROUNDING, Standing, check_rising, standing_of
+from simulation.observe import Emitted, Observer, imagined
+from simulation.probes import ORACLE_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from plimsoll.chain.abi import Call
+
+EXAMPLES = int(os.environ.get("PLIMSOLL_EXAMPLES", "0"))
+SETTINGS = settings(
+    max_examples=EXAMPLES or 16,
+    stateful_step_count=30,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    print_blob=False,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
+)
+
+WAD = 10**18
+EXPIRY = 2**40
+ANY_NONCE = 2**64 - 1
+MARGIN = "ClearingHouseInsufficientMargin"
+LOCKED = "ClearingHouseWithdrawalsLocked"
+SHORT_OF_FUNDS = "ClearingHouseInsufficientCollateral"
+STALE_VOLATILITY = "ClearingHouseStaleVolatility"
+KEEPER_REFUSALS = {
+    "",
+    "LiquidationNotLiquidatable",
+    "LiquidationStillLiquidatable",
+    "LiquidationPriceLimit",
+    "LiquidationStaleBid",
+    "LiquidationZeroFraction",
+    "LiquidationNotFlagged",
+    "ClearingHouseLossTooLarge",
+    MARGIN,
+}
+"""What a step earlier in the same round, or a lack of margin, may make of a keeper's action."""
+
+DEPLOYER, KEEPER, MAKER, BULL, BEAR, HEDGER, SAVER, UNDERWRITER, THIEF, SETTLER = (Sender.dev(i) for i in range(10))
+REPORTER = CALIBRATOR = DEPLOYER  # as in the profile
+FUNDING: dict[str, tuple[Sender, dict[str, float]]] = {
+    "keeper": (KEEPER, {"USD": 300_000}),
+    "maker": (MAKER, {"USD": 2_000_000}),
+    "bull": (BULL, {"USD": 30_000}),
+    "bear": (BEAR, {"USD": 40_000}),
+    "hedger": (HEDGER, {"USD": 20_000, "WBTC": 1.5, "WETH": 20}),
+    "saver": (SAVER, {"USD": 50_000}),
+    "thief": (THIEF, {"USD": 10_000, "WETH": 1}),
+    "thief's other": (THIEF, {"USD": 5_000}),
+}
+FUND = 4_000
+"""Dollars in the insurance fund: less than a crash costs."""
+OPENING = (("bull", "BTC", 3.5), ("bear", "ETH", -50.0), ("hedger", "BTC", -1.5), ("hedger", "ETH", -15.0))
+TRADERS = ("bull", "bear", "hedger", "maker")
+SYMBOLS = ("BTC", "ETH")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A deployed house with its people in it, before the first example. `accounts` is {role: account}."""
+
+    system: System
+    profile: Profile
+    accounts: dict[str, int]
+    observer: Observer
+
+    @property
+    def chain(self) -> Chain:
+        return self.system.chain
+
+    def sender(self, role: str) -> Sender:
+        return FUNDING[role][0]
+
+    def units(self, asset: str, amount: float) -> int:
+        return int(Decimal(str(amount)).scaleb(self.system.asset(asset).decimals))
+
+    def token(self, asset: str) -> Any:
+        return self.system.cash if asset == "USD" else self.system.assets[asset]
+
+    def deposit(self, role: str, asset: str, units: int) -> Receipt:
+        sender, house = self.sender(role), self.system.clearing_house
+        self.chain.send(self.token(asset).mint(sender.address, units), sender)
+        self.chain.send(self.token(asset).approve(house.address, units), sender)
+        return self.chain.send(house.deposit(self.accounts[role], self.system.asset(asset).id, units), sender)
+
+    def order(self, role: str, symbol: str, size: int, price: int) -> SignedOrder:
+        return make_order(
+            self.system, self.sender(role), self.accounts[role], symbol, size, price, expiry=EXPIRY,
+            epoch=self.chain.read(self.system.clearing_house.epochOf(self.accounts[role])),
+            salt=self.chain.block().number << 1 | (size > 0),
+        )  # fmt: skip
+
+    def trade(self, taker: str, maker: str, symbol: str, size: int, price: int) -> Call:
+        """The taker buys (sells, if negative) `size` [wad] from the maker; half as much again stays on offer."""
+        made = self.order(maker, symbol, -size * 3 // 2, price)
+        return self.settle(made, self.order(taker, symbol, size, price), abs(size))
+
+    def settle(self, made: SignedOrder, taken: SignedOrder, size: int) -> Call:
+        call: Call = self.system.clearing_house.settleTrade(
+            made.order.as_tuple(), made.signature, taken.order.as_tuple(), taken.signature, size
+        )
+        return call
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    profile = Config.load().profile("crypto")
+    with Anvil(timestamp=1_700_000_000) as node:
+        chain = Chain.connect(node.url)
+        chain.rpc("anvil_setBlockTimestampInterval", 1)  # time is what the rules say, not what the machine needs
+        path: Path = tmp_path_factory.mktemp("deployments") / "31337.json"
+        system = System.load(chain, deploy(chain, profile, DEPLOYER, path))
+        accounts = {}
+        for number, (role, (sender, _)) in enumerate(FUNDING.items(), 1):
+            chain.send(system.clearing_house.createAccount(), sender)
+            accounts[role] = number
+        made = Stage(system, profile, accounts, Observer(system))
+        for role, (_, funds) in FUNDING.items():
+            for asset, amount in funds.items():
+                made.deposit(role, asset, made.units(asset, amount))
+        fund, cash = system.insurance_fund, system.cash
+        chain.send(cash.mint(UNDERWRITER.address, FUND * 10**6), UNDERWRITER)
+        chain.send(cash.approve(fund.address, 2**255), UNDERWRITER)
+        chain.send(fund.deposit(FUND * 10**6, UNDERWRITER.address), UNDERWRITER)
+        for role, symbol, size in OPENING:
+            price = read_state(system).oracles[symbol].price or 0
+            chain.send(made.trade(role, "maker", symbol, int(size * WAD), price), SETTLER)
+        yield made
+
+
+class House(RuleBasedStateMachine):
+    """One life of the house."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage = stage
+        self.system = stage.system
+        self.chain = stage.chain
+        self.clearing = stage.system.clearing_house
+        self.mark = self.chain.rpc("evm_snapshot")
+        self.audit = Audit(self.system, stage.observer, on_bid=self.note_bid)
+        self.require = self.audit.checks.require
+        self.keeper = Keeper(self.system, KEEPER, Policy(stage.accounts["keeper"], minimum_discount=WAD // 100))
+        self.filled: list[tuple[SignedOrder, SignedOrder]] = []
+        self.state: State
+
+    def teardown(self) -> None:
+        self.chain.rpc("evm_revert", self.mark)
+
+    def note_bid(self, event: Emitted, before: Standing, after: Standing) -> None:
+        """LIQUIDATE: a solvent account is out of pocket by d · maintenance on the fraction and the fee, no more."""
+        bid = self.stage.observer.bid(event.arguments["bid"])
+        solvent = bid["cover"] == 0
+        self.audit.seen["solvent bid" if solvent else "insolvent bid"] += 1
+        if solvent:
+            discount = bid["discount"] * before.maintenance * bid["fraction"] // WAD // WAD
+            due = before.equity - discount - bid["fee"]
+            self.require(
+                "LIQUIDATE",
+                after.equity >= due - ACCOUNT_ROUNDING,
+                f"a bid left equity {after.equity} of {before.equity}, due were {due}",
+            )
+
+    @initialize()
+    def begin(self) -> None:
+        self.wealth, self.shares = self.thiefs_wealth(read_state(self.system)), 0
+
+    @invariant()
+    def everything_holds(self) -> None:
+        self.state, _ = self.audit.examine()
+        self.nobody_earns_by_moving_money()
+        self.nobody_leaves_ahead_of_a_loss()
+
+    def nobody_earns_by_moving_money(self) -> None:
+        """ROUND: who only moves money about has no more than before; a shared loss may take, and never gives."""
+        wealth, shares = self.thiefs_wealth(self.state), self.audit.losses.shares
+        for asset, amount in wealth.items():
+            gain = amount - self.wealth[asset]
+            self.require("ROUND", gain <= 0, f"the thief gained {gain} of {asset}")
+            shared = asset == CASH and shares > self.shares
+            self.require("ROUND", gain == 0 or shared, f"the thief lost {-gain} of {asset}: where to?")
+        self.wealth, self.shares = wealth, shares
+
+    def thiefs_wealth(self, state: State) -> dict[int, int]:
+        """What the thief has in its accounts and in its pockets: cash in wad, other assets in token units."""
+        mine = [state.accounts[self.stage.accounts[role]] for role in ("thief", "thief's other")]
+        wealth = {}
+        for name, entry in self.system.manifest.assets.items():
+            pocket = self.chain.read(self.stage.token(name).balanceOf(THIEF.address))
+            if entry.id == CASH:
+                inside = sum(one.cash + sum(p.quote for p in one.positions.values()) for one in mine)
+                wealth[entry.id] = inside + pocket * 10 ** (18 - entry.decimals)
+            else:
+                wealth[entry.id] = sum(one.collateral.get(entry.id, 0) for one in mine) + pocket
+        return wealth
+
+    def nobody_leaves_ahead_of_a_loss(self) -> None:
+        state = self.state
+        if state.reserved_shortfall == 0:
+            return
+        free = self.chain.read(self.system.insurance_fund.maxWithdraw(UNDERWRITER.address))
+        self.require("LOSS", free == 0, f"{free} units may leave the fund ahead of a known loss")
+        if state.reserved_shortfall > state.fund_assets * state.assets[CASH].scale:
+            self.refused("LOSS", self.withdrawal("saver", "USD", 1), SAVER, LOCKED)
+
+    # ─── How rules act
+
+    def attempt(self, call: Call, sender: Sender, *acceptable: str) -> bool:
+        """Send; whether it went through. A refusal must be one of the acceptable."""
+        try:
+            self.chain.send(call, sender)
+        except Reverted as refusal:
+            assert refusal.error in acceptable, f"{refusal}, expected success or {', '.join(acceptable)}"  # noqa: PT017
+            return False
+        return True
+
+    def refused(self, identifier: str, call: Call, sender: Sender, *expected: str) -> None:
+        """The chain must refuse this with one of the expected errors."""
+        error = self.stage.observer.refusal(call, sender.address)
+        self.require(
+            identifier, error in expected, f"{call} got {error or 'through'}, expected {' or '.join(expected)}"
+        )
+
+    def withdrawal(self, role: str, asset: str, units: int) -> Call:
+        call: Call = self.clearing.withdraw(
+            self.stage.accounts[role], self.system.asset(asset).id, units, self.stage.sender(role).address
+        )
+        return call
+
+    def price(self, symbol: str) -> int:
+        price = self.state.oracles[symbol].price
+        assert price is not None, self.state.oracles[symbol].fault
+        return price
+
+    def account(self, role: str) -> Any:
+        return self.state.accounts[self.stage.accounts[role]]
+
+    def holding(self, role: str, asset: str) -> int:
+        """Token units an account could ask for."""
+        entry, account = self.system.asset(asset), self.account(role)
+        if entry.id != CASH:
+            return int(account.collateral.get(entry.id, 0))
+        return int(max(0, account.cash + account.margin.unrealised) // 10 ** (18 - entry.decimals))
+
+    def report_price(self, symbol: str, factor: float) -> None:
+        feed = self.stage.profile.underlying(symbol).price
+        answer = int(self.price(symbol) * 10 ** (feed.decimals or 0) // WAD * Decimal(str(factor)))
+        lowest, highest = feed.answer(feed.minimum), feed.answer(feed.maximum)
+        self.chain.send(self.system.price_feeds[symbol].push(min(max(answer, lowest), highest)), REPORTER)
+
+    def reporter_returns(self, *, volatility: bool = True) -> None:
+        """Every price, and every volatility, is reported again as it was."""
+        volatilities = self.system.volatility_feeds.values() if volatility else ()
+        for feed in (*self.system.price_feeds.values(), *volatilities):
+            self.chain.send(feed.push(self.chain.read(feed.latestRoundData())[1]), REPORTER)
+
+    def pass_time(self, seconds: int) -> None:
+        self.chain.set_time(self.chain.block().timestamp + seconds)
+        self.chain.mine()
+
+    # ─── Collateral
+
+    @rule(
+        role=st.sampled_from(list(FUNDING)),
+        asset=st.sampled_from(["USD", "WBTC", "WETH"]),
+        dollars=st.floats(1, 20_000),
+    )
+    def deposit(self, role: str, asset: str, dollars: float) -> None:
+        if FUNDING[role][0] is THIEF:  # whose wealth is counted
+            return
+        entry = self.system.asset(asset)
+        price = WAD if entry.id == CASH else self.price(entry.underlying)
+        units = max(1, int(dollars * 10**entry.decimals) * WAD // price)
+        before = self.account(role).margin.equity
+        self.stage.deposit(role, asset, units)
+        after = standing_of(read_state(self.system).accounts[self.stage.accounts[role]]).equity
+        value = units * 10 ** (18 - entry.decimals) * price // WAD
+        self.require(
+            "EQUITY", abs(after - before - value) <= 2, f"a deposit of {value} moved equity by {after - before}"
+        )
+
+    @rule(role=st.sampled_from(list(FUNDING)), asset=st.sampled_from(["USD", "WBTC", "WETH"]), part=st.floats(0, 1))
+    def withdraw(self, role: str, asset: str, part: float) -> None:
+        units = int(self.holding(role, asset) * part)
+        if units:
+            self.attempt(
+                self.withdrawal(role, asset, units), self.stage.sender(role), MARGIN, LOCKED, SHORT_OF_FUNDS,
+                STALE_VOLATILITY,
+            )  # fmt: skip
+
+    @rule(role=st.sampled_from(TRADERS))
+    def overdraw(self, role: str) -> None:
+        """GATE: to the cent what margin allows may go, and a cent more may not."""
+        account = self.account(role)
+        standing, sender = standing_of(account), self.stage.sender(role)
+        too_much = max(0, (standing.equity - standing.initial) // 10**12) + 10_000
+        self.refused("GATE", self.withdrawal(role, "USD", too_much), sender, MARGIN, SHORT_OF_FUNDS, LOCKED)
+        everything = self.holding(role, "USD")
+        self.refused("GATE", self.withdrawal(role, "USD", everything + 1), sender, SHORT_OF_FUNDS, LOCKED)
+        self.refused("GATE", self.withdrawal(role, "USD", 1), THIEF, "ClearingHouseNotAuthorised")
+
+    @rule(roles=st.permutations(list(FUNDING)), asset=st.sampled_from(["USD", "WBTC", "WETH"]), part=st.floats(0, 1))
+    def transfer(self, roles: list[str], asset: str, part: float) -> None:
+        giver, taker = roles[:2]
+        if (FUNDING[giver][0] is THIEF) != (FUNDING[taker][0] is THIEF):
+            return  # a gift to the thief is no theft
+        units = int(self.holding(giver, asset) * part)
+        if units:
+            self.attempt(
+                self.clearing.transfer(
+                    self.stage.accounts[giver], self.stage.accounts[taker], self.system.asset(asset).id, units
+                ),
+                self.stage.sender(giver), MARGIN, SHORT_OF_FUNDS, STALE_VOLATILITY,
+            )  # fmt: skip
+
+    @rule(asset=st.sampled_from(["USD", "WETH"]), parts=st.lists(st.floats(0, 1), min_size=1, max_size=4))
+    def go_round_in_circles(self, asset: str, parts: list[float]) -> None:
+        """ROUND: the thief splits, merges, takes out and brings back; `everything_holds` counts its money."""
+        first, second = self.stage.accounts["thief"], self.stage.accounts["thief's other"]
+        number = self.system.asset(asset).id
+        for part in parts:
+            units = int(self.holding("thief", asset) * part)
+            if not units or not self.attempt(
+                self.clearing.transfer(first, second, number, units), THIEF, SHORT_OF_FUNDS, MARGIN
+            ):
+                continue
+            self.attempt(self.clearing.transfer(second, first, number, max(1, units // 3)), THIEF, MARGIN)
+            if self.attempt(
+                self.clearing.withdraw(second, number, max(1, units // 5), THIEF.address), THIEF, SHORT_OF_FUNDS, LOCKED
+            ):
+                self.chain.send(self.stage.token(asset).approve(self.clearing.address, 2**255), THIEF)
+                self.chain.send(self.clearing.deposit(first, number, max(1, units // 5)), THIEF)
+
+    @rule(size=st.integers(1, WAD // 20), cut=st.floats(0, 1), price=st.floats(0.98, 1.02))
+    def trade_with_oneself(self, size: int, cut: float, price: float) -> None:
+        """ROUND: the thief trades with itself and back in odd pieces."""
+        at = int(self.price("BTC") * price)
+        first = max(1, int(size * cut))
+        if self.attempt(self.stage.trade("thief", "thief's other", "BTC", size, at), SETTLER, MARGIN, STALE_VOLATILITY):
+            for piece in (first, size - first):
+                if piece:
+                    self.attempt(
+                        self.stage.trade("thief", "thief's other", "BTC", -piece, at), SETTLER, MARGIN, STALE_VOLATILITY
+                    )
+
+    # ─── Trading
+
+    @rule(
+        roles=st.permutations(TRADERS),
+        symbol=st.sampled_from(SYMBOLS),
+        leverage=st.floats(-8, 8),
+        price=st.floats(0.97, 1.03),
+    )
+    def trade(self, roles: list[str], symbol: str, leverage: float, price: float) -> None:
+        taker, maker = roles[:2]
+        size = int(
+            max(1_000 * WAD, self.account(taker).margin.equity) * Decimal(str(leverage)) * WAD / self.price(symbol)
+        )
+        if abs(size) < 2:
+            return
+        at = int(self.price(symbol) * price)
+        made, taken = self.stage.order(maker, symbol, -size, at), self.stage.order(taker, symbol, size, at)
+        if self.attempt(self.stage.settle(made, taken, abs(size)), SETTLER, MARGIN, STALE_VOLATILITY):
+            self.filled.append((made, taken))
+
+    @rule(role=st.sampled_from(TRADERS), symbol=st.sampled_from(SYMBOLS), sign=st.sampled_from([-1, 1]))
+    def overreach(self, role: str, symbol: str, sign: int) -> None:
+        """GATE: nobody gets a position of a hundred times its equity."""
+        account = self.account(role)
+        held = account.positions.get(self.system.perpetual(symbol))
+        dollars = 100 * max(
+            1_000 * WAD, abs(account.margin.equity), *(abs(u.exposure) for u in account.margin.underlyings)
+        )
+        size = sign * (dollars * WAD // self.price(symbol) + (2 * abs(held.size) if held else 0))
+        other = next(one for one in TRADERS if one != role)
+        self.refused("GATE", self.stage.trade(role, other, symbol, size, self.price(symbol)), SETTLER, MARGIN)
+
+    @rule(role=st.sampled_from(TRADERS), symbol=st.sampled_from(SYMBOLS), part=st.floats(0.1, 1))
+    def reduce(self, role: str, symbol: str, part: float) -> None:
+        """GATE's other half: whoever is short of margin may still close at the index price (where hedges do not depend
+        on it), as long as the other side can carry it."""
+        held = self.account(role).positions.get(self.system.perpetual(symbol))
+        if held is None or not int(held.size * part):
+            return
+        other = "maker" if role != "maker" else "hedger"
+        self.attempt(
+            self.stage.trade(role, other, symbol, -int(held.size * Decimal(str(part))), self.price(symbol)),
+            SETTLER, MARGIN, STALE_VOLATILITY,
+        )  # fmt: skip
+
+    @rule(role=st.sampled_from(TRADERS), size=st.integers(1, WAD))
+    def replay_and_forge(self, role: str, size: int) -> None:
+        """Orders that were filled, cancelled, or signed by somebody else."""
+        at = self.price("ETH")
+        for made, taken in self.filled[-1:]:
+            self.refused(
+                "GATE", self.stage.settle(made, taken, 1), SETTLER,
+                "ClearingHouseOrderOverfilled", "ClearingHouseOrderCancelled",
+            )  # fmt: skip
+        other = next(one for one in TRADERS if one != role)
+        made, taken = self.stage.order(role, "ETH", -size, at), self.stage.order(other, "ETH", size, at)
+        forged = SignedOrder(made.order, sign_order(self.system, THIEF, made.order).signature, made.digest)
+        self.refused("GATE", self.stage.settle(forged, taken, size), SETTLER, "ClearingHouseBadSignature")
+        self.chain.send(self.clearing.cancelAllOrders(self.stage.accounts[role]), self.stage.sender(role))
+        self.refused("GATE", self.stage.settle(made, taken, size), SETTLER, "ClearingHouseOrderCancelled")
+
+    @rule(role=st.sampled_from(TRADERS))
+    def settle_variation(self, role: str) -> None:
+        """EQUITY: profit becomes cash, nothing is left over and nobody has more or less than before."""
+        number, before = self.stage.accounts[role], self.account(role)
+        self.chain.send(self.clearing.settleVariation(number), SETTLER)
+        after = read_state(self.system).accounts[number]
+        assert after.margin is not None
+        lines = len(after.positions)
+        moved = after.margin.equity - before.margin.equity
+        self.require("EQUITY", abs(moved) <= lines, f"settling variation moved equity by {moved} wei")
+        left = after.margin.unrealised
+        self.require("EQUITY", 0 <= left <= lines, f"{left} wei of variation were left after settling it")
+
+    # ─── Market
+
+    @rule(symbol=st.sampled_from(SYMBOLS), factor=st.floats(0.93, 1.07))
+    def price_moves(self, symbol: str, factor: float) -> None:
+        self.report_price(symbol, factor)
+
+    @rule(factor=st.floats(0.55, 0.95), symbols=st.sampled_from([SYMBOLS, ("BTC",), ("ETH",)]))
+    def crash(self, factor: float, symbols: tuple[str, ...]) -> None:
+        for symbol in symbols:
+            self.report_price(symbol, factor)
+        self.let_keeper_work(3, 150)
+
+    @rule(role=st.sampled_from(["bull", "bear", "hedger"]), depth=st.floats(0.2, 0.98))
+    def brush_with_liquidation(self, role: str, depth: float) -> None:
+        """A price at which the account's equity is this part of its maintenance margin: solvent, and liquidatable."""
+        margin = self.account(role).margin
+        largest = max(margin.underlyings, key=lambda part: abs(part.exposure), default=None)
+        if largest is None or largest.exposure == 0:
+            return
+        symbol = next(name for name, number in self.system.underlyings.items() if number == largest.underlying)
+        factor = 1 - (margin.equity - depth * margin.maintenance.total) / largest.exposure
+        if 0.6 < factor < 1.6:
+            self.report_price(symbol, factor)
+            self.let_keeper_work(3, 150)
+
+    @rule(factor=st.floats(1.05, 1.6))
+    def squeeze(self, factor: float) -> None:
+        for symbol in SYMBOLS:
+            self.report_price(symbol, factor)
+        self.let_keeper_work(3, 150)
+
+    @rule(symbol=st.sampled_from(SYMBOLS), volatility=st.floats(0.02, 4))
+    def volatility_moves(self, symbol: str, volatility: float) -> None:
+        feed = self.stage.profile.underlying(symbol).volatility
+        self.chain.send(self.system.volatility_feeds[symbol].push(feed.answer(volatility)), REPORTER)
+
+    @rule(symbol=st.sampled_from(SYMBOLS), rounds=st.integers(0, 5))
+    def poke(self, symbol: str, rounds: int) -> None:
+        """ORDER: the maintenance level is never above the live one and rises no faster than its rate between pokes."""
+        before, number = self.state.oracles[symbol], self.system.underlyings[symbol]
+        receipt = self.chain.send(self.system.volatility_oracle.poke(number, rounds), SETTLER)
+        after = read_state(self.system).oracles[symbol]
+        assert after.live is not None
+        assert after.maintenance is not None
+        self.require("ORDER", after.maintenance <= after.live, f"maintenance {after.maintenance}, live {after.live}")
+        hours = min(1, (self.chain.block(receipt.block).timestamp - before.poked_at) / 3_600)
+        rate = self.state.parameters[Key(Field.VOLATILITY_RISE_RATE, number)] / 1e6
+        highest = before.poked_maintenance * math.exp(rate * hours) * (1 + 1e-9)
+        self.require(
+            "ORDER",
+            after.poked_maintenance <= highest,
+            f"a poke raised the maintenance level from {before.poked_maintenance} to {after.poked_maintenance}",
+        )
+
+    @rule(seconds=st.integers(1, 3 * 3_600), volatility=st.booleans())
+    def time_passes(self, seconds: int, volatility: bool) -> None:
+        """Prices may go out of date: then there is no withdrawal and no trade (ORACLE) until the reporter is back with
+        the same prices. Volatility may stay out of date."""
+        call = self.withdrawal("hedger", "USD", 1)
+        trade = self.stage.trade("bull", "maker", "BTC", WAD // 100, self.price("BTC"))
+        self.pass_time(seconds)
+        age = self.state.oracles["BTC"].price_age + self.chain.block().timestamp - self.state.timestamp
+        if age > self.stage.profile.underlying("BTC").price.heartbeat:
+            self.refused("ORACLE", call, HEDGER, "PriceOracleStale", SHORT_OF_FUNDS, LOCKED)
+            self.refused("ORACLE", trade, SETTLER, "PriceOracleStale")
+        self.reporter_returns(volatility=volatility)
+
+    # ─── The house at work
+
+    @rule(rounds=st.integers(1, 4), pause=st.integers(60, 600))
+    def keeper_works(self, rounds: int, pause: int) -> None:
+        """LIQUIDATE, LOSS: flags, bids, ends and settles; the audit looks at every bid."""
+        self.let_keeper_work(rounds, pause)
+
+    def let_keeper_work(self, rounds: int, pause: int) -> None:
+        for _ in range(rounds):
+            for outcome in self.keeper.step():
+                known = outcome.refusal.partition("(")[0]
+                assert known in KEEPER_REFUSALS, outcome
+            self.pass_time(pause)
+            self.reporter_returns()
+            self.audit.examine()
+
+    @rule(role=st.sampled_from(["maker", "hedger", "bear"]), fraction=st.integers(1, WAD))
+    def outbid(self, role: str, fraction: int) -> None:
+        """LIQUIDATE: anybody may bid, for any fraction, at any stage of an auction."""
+        bidder = self.stage.accounts[role]
+        for account in self.state.accounts.values():
+            if account.auction is not None and account.id != bidder:
+                self.attempt(
+                    self.system.liquidation_engine.bid(account.id, bidder, fraction, 2**200, ANY_NONCE),
+                    self.stage.sender(role),
+                    MARGIN, "LiquidationNotLiquidatable", "LiquidationZeroFraction", "ClearingHouseLossTooLarge",
+                )  # fmt: skip
+
+    @rule(role=st.sampled_from(TRADERS))
+    def flag_a_healthy_account(self, role: str) -> None:
+        account = self.account(role)
+        call = self.system.liquidation_engine.flag(account.id, self.stage.accounts["thief"])
+        if account.auction is None and not account.margin.is_liquidatable:
+            self.refused("LIQUIDATE", call, THIEF, "LiquidationNotLiquidatable")
+
+    @rule(
+        field=st.sampled_from([Field.TAIL_INITIAL, Field.TAIL_MAINTENANCE, Field.VOLATILITY_STRESS,
+                               Field.VOLATILITY_FLOOR, Field.AVERAGE_DAILY_VOLUME, Field.CORRELATION_LOW,
+                               Field.CORRELATION_HIGH]),
+        part=st.floats(0, 1),
+        symbol=st.sampled_from(SYMBOLS),
+    )  # fmt: skip
+    def calibrator_pushes(self, field: Field, part: float, symbol: str) -> None:
+        """BOUNDS: within the limits a push goes through; a unit beyond, or too soon after another, it does not."""
+        ids = sorted(self.system.underlyings.values())
+        is_pair = field in {Field.CORRELATION_LOW, Field.CORRELATION_HIGH}
+        key = Key(field, *ids) if is_pair else Key(field, self.system.underlyings[symbol])
+        allowed = self.chain.read(self.system.steward.allowed(int(field), key.underlying, key.other))
+        now, present = self.chain.block().timestamp, self.state.parameters[key]
+        within = int(allowed.minimum + (allowed.maximum - allowed.minimum) * Decimal(str(part)))
+        refusals = ("ParameterStewardStep", "RiskParametersOutOfBounds", "ParameterStewardTooSoon")
+        for beyond in (allowed.minimum - 1, allowed.maximum + 1):
+            if beyond != present:
+                self.refused("BOUNDS", self.bundle(key, beyond), CALIBRATOR, *refusals)
+        self.refused("BOUNDS", self.bundle(key, within), THIEF, "AccessManagedUnauthorized")
+        if now < allowed.allowedAt - 5 and within != present:
+            self.refused("BOUNDS", self.bundle(key, within), CALIBRATOR, "ParameterStewardTooSoon")
+        else:
+            self.attempt(self.bundle(key, within), CALIBRATOR, "RiskParametersInconsistent")
+
+    def bundle(self, key: Key, value: int) -> Call:
+        change = ParameterChange(key.field, key.underlying, key.other, value)
+        provenance = (b"\1" * 32, b"\2" * 32, market_hash(self.system.manifest.market), 1, 990_000)
+        call: Call = self.system.steward.push((change.as_tuple(),), provenance)
+        return call
+
+    @rule(dollars=st.floats(0.000001, 50_000))
+    def fund_and_back(self, dollars: float) -> None:
+        """ROUND: who deposits into the fund and redeems at once gets no more back."""
+        fund, cash, units = self.system.insurance_fund, self.system.cash, max(1, int(dollars * 10**6))
+        self.chain.send(cash.mint(UNDERWRITER.address, units), UNDERWRITER)
+        pocket = self.chain.read(cash.balanceOf(UNDERWRITER.address))
+        held = self.chain.read(fund.balanceOf(UNDERWRITER.address))
+        self.chain.send(fund.deposit(units, UNDERWRITER.address), UNDERWRITER)
+        shares = self.chain.read(fund.balanceOf(UNDERWRITER.address)) - held
+        if shares and self.attempt(
+            fund.redeem(shares, UNDERWRITER.address, UNDERWRITER.address), UNDERWRITER, "ERC4626ExceededMaxRedeem"
+        ):
+            gain = self.chain.read(cash.balanceOf(UNDERWRITER.address)) - pocket
+            self.require("ROUND", gain <= 0, f"the fund gave {gain} units more than it was given")
+
+    @rule(part=st.floats(0, 0.5))
+    def underwriter_leaves(self, part: float) -> None:
+        fund = self.system.insurance_fund
+        shares = int(self.chain.read(fund.balanceOf(UNDERWRITER.address)) * part)
+        self.attempt(
+            fund.redeem(shares, UNDERWRITER.address, UNDERWRITER.address), UNDERWRITER, "ERC4626ExceededMaxRedeem"
+        )
+
+    @rule()
+    def sweep_fees(self) -> None:
+        self.chain.send(self.clearing.sweepFees(), SETTLER)
+
+    # ─── What if
+
+    @rule(symbol=st.sampled_from(SYMBOLS))
+    def feed_fails(self, symbol: str) -> None:
+        """ORACLE, on a snapshot: while a feed fails nobody exposed to it takes on risk or takes collateral out."""
+        price, volatility = (getattr(self.stage.profile.underlying(symbol), kind) for kind in ("price", "volatility"))
+        prices, volatilities = self.system.price_feeds[symbol], self.system.volatility_feeds[symbol]
+        inject: dict[str, Callable[[], Any]] = {
+            "zero": lambda: self.chain.send(prices.push(0), REPORTER),
+            "negative": lambda: self.chain.send(prices.push(-1), REPORTER),
+            "above": lambda: self.chain.send(prices.push(price.answer(price.maximum) + 1), REPORTER),
+            "below": lambda: self.chain.send(prices.push(price.answer(price.minimum) - 1), REPORTER),
+            "zero volatility": lambda: self.chain.send(volatilities.push(0), REPORTER),
+            "volatility above": lambda: self.chain.send(
+                volatilities.push(volatility.answer(volatility.maximum * 2)), REPORTER
+            ),
+            "stale": lambda: self.pass_time(price.heartbeat + 1),
+        }
+        collateral = "WBTC" if symbol == "BTC" else "WETH"
+        with self.chain.snapshot():
+            self.stage.deposit("hedger", collateral, 10**9)
+            self.stage.deposit("hedger", "USD", 10**14)  # a fortune, so that nothing else could be the reason
+            more = self.stage.trade("hedger", "maker", symbol, 5 * WAD, self.price(symbol))
+            for fault in inject.values():
+                with self.chain.snapshot():
+                    fault()
+                    self.refused("ORACLE", more, SETTLER, *ORACLE_ERRORS)
+                    for asset in ("USD", collateral):
+                        self.refused("ORACLE", self.withdrawal("hedger", asset, 1), HEDGER, *ORACLE_ERRORS, LOCKED)
+
+    @rule(
+        sizes=st.tuples(st.floats(-20, 20), st.floats(-300, 300)),
+        more=st.floats(1, 5),
+        seconds=st.integers(1, 7_000),
+    )
+    def compare(self, sizes: tuple[float, float], more: float, seconds: int) -> None:
+        """ORDER: margin of an imagined book rises with its size, with volatility and with the age of prices."""
+
+        def book(scale: float) -> Any:
+            held = {self.system.perpetual(s): int(size * scale * WAD) for s, size in zip(SYMBOLS, sizes, strict=True)}
+            return imagined(0, {instrument: size for instrument, size in held.items() if size})
+
+        one, larger = self.stage.observer.margins([book(1), book(more)])
+        check_rising(self.audit.checks, one, larger, f"{more} times the size")
+        with self.chain.snapshot():
+            for symbol in SYMBOLS:
+                feed = self.system.volatility_feeds[symbol]
+                limit = self.stage.profile.underlying(symbol).volatility
+                answer = self.chain.read(feed.latestRoundData())[1]
+                self.chain.send(feed.push(min(int(answer * 1.5), limit.answer(limit.maximum))), REPORTER)
+            (wilder,) = self.stage.observer.margins([book(1)])
+            check_rising(self.audit.checks, one, wilder, "more volatility")
+        oldest = max(oracle.price_age for oracle in self.state.oracles.values())
+        with self.chain.snapshot():
+            self.pass_time(max(1, min(seconds, 7_100 - oldest)))
+            (older,) = self.stage.observer.margins([book(1)])
+            check_rising(self.audit.checks, one, older, "older prices")
+
+
+HAPPENED = {
+    "Deposited", "Withdrawn", "Transferred", "Traded", "OrdersCancelled", "VariationSettled", "AccountFlagged",
+    "BidSettled", "AuctionEnded", "ShortfallReserved", "LossCovered", "LossShared", "FeesSwept", "ParametersPushed",
+    "solvent bid", "insolvent bid",
+}  # fmt: skip
+"""What a run must have seen, or its draw was too tame to show anything."""
+
+
+def test_house_keepsItsInvariants(stage: Stage) -> None:
+    """Whatever everybody does. What was compared and what happened is counted, so that a tame run fails."""
+    compared: Counter[str] = Counter()
+    happened: Counter[str] = Counter()
+
+    class Counted(House):
+        def __init__(self) -> None:
+            super().__init__(stage)
+
+        def teardown(self) -> None:
+            compared.update(self.audit.checks.counts)
+            happened.update(self.audit.seen)
+            super().teardown()
+
+    run_state_machine_as_test(Counted, settings=SETTINGS)
+    print(f"compared: {dict(compared)}\nhappened: {dict(happened)}")
+    assert all(compared.values()), compared
+    assert set(happened) >= HAPPENED, f"it never happened: {HAPPENED - set(happened)}"
