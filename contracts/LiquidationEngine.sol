@@ -238,12 +238,19 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         if (taken.equity < 0) {
             unharmed = equity >= taken.equity - int256(ROUNDING);
         } else {
-            // equity / maintenance has not fallen
+            // equity / maintenance has not fallen, and no more was lost than the discount and the fee
             unharmed = equity >= -int256(ROUNDING)
                 && uint256(equity + int256(ROUNDING)) * taken.maintenance
-                    >= uint256(taken.equity) * FixedPoint.zeroFloorSub(margin.maintenance.total, ROUNDING);
+                    >= uint256(taken.equity) * FixedPoint.zeroFloorSub(margin.maintenance.total, ROUNDING)
+                && (taken.cover != 0 || equity + int256(ROUNDING) >= taken.equity - _costUp(taken));
         }
         if (!unharmed) revert LiquidationHarmsAccount(account, taken.equity, equity);
+    }
+
+    /// @dev Discount on the fraction, and the fee.
+    function _costUp(Bid memory taken) private pure returns (int256) {
+        uint256 discount = FixedPoint.mulWadUp(taken.discount, taken.maintenance);
+        return (FixedPoint.fullMulDivUp(discount, taken.fraction, WAD) + taken.fee).toInt256();
     }
 
     // ─── State of an auction

@@ -102,7 +102,7 @@ class Audit:
         account, bidder = values["account"], values["bidder"]
         (before, after), (bidder_before, bidder_after) = self.observer.standings([account, bidder], event.block)
         what = f"bid for {self._name(account)} in block {event.block}"
-        check_liquidation(self.checks, before, after, what)
+        check_liquidation(self.checks, bid, before, after, what)
         check_gate(self.checks, bidder_before, bidder_after, f"{what}, by {self._name(bidder)}")
         self.losses.requested += bid["cover"]
         self.losses.covered += values["covered"]

@@ -207,14 +207,19 @@ def check_gate(checks: Checks, before: Standing, after: Standing, what: str) -> 
     )
 
 
-def check_liquidation(checks: Checks, before: Standing, after: Standing, what: str) -> None:
-    """LIQUIDATE for one bid: both standings valued at the block of the bid, with liquidation engine's own rounding."""
+def check_liquidation(checks: Checks, bid: Mapping[str, int], before: Standing, after: Standing, what: str) -> None:
+    """LIQUIDATE for one bid: both standings valued at the block of the bid, with liquidation engine's own rounding. A
+    solvent account is out of pocket by d · maintenance on the fraction and by the fee, no more."""
     figures = (
         f"{what}: equity {usd(before.equity)} → {usd(after.equity)}, "
         f"maintenance {usd(before.maintenance)} → {usd(after.maintenance)}"
     )
     checks.require("LIQUIDATE", before.equity < before.maintenance, f"{figures}: it was not liquidatable")
     checks.require("LIQUIDATE", as_healthy(before, after, ACCOUNT_ROUNDING), f"{figures}: health was lowered")
+    if bid["cover"] == 0:
+        cost = bid["discount"] * before.maintenance * bid["fraction"] // WAD // WAD + bid["fee"]
+        lost = before.equity - after.equity
+        checks.require("LIQUIDATE", lost <= cost + ACCOUNT_ROUNDING, f"{figures}: {usd(cost)} were due")
 
 
 @dataclass(slots=True)

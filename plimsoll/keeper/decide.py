@@ -35,7 +35,7 @@ class Policy:
     reserve_above: int = 100 * WAD
     """Bring a reserved shortfall up to date when it is off by more than this."""
     poke_interval: int = 3_600
-    """Poke a volatility oracle at least this often; a new price round is always taken in."""
+    """Poke a volatility oracle at least this often; a new price round and a fall of 1% are always taken in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,10 @@ def decide(state: State, policy: Policy) -> list[Action]:
 def _pokes(state: State, policy: Policy) -> Iterator[Action]:
     for oracle in state.oracles.values():
         new_round = oracle.latest_round > oracle.poked_round
-        if oracle.price is not None and (new_round or state.timestamp - oracle.poked_at >= policy.poke_interval):
+        # a fall that nobody writes down could be undone at once, past the limit on how fast maintenance may rise
+        fallen = oracle.maintenance is not None and oracle.maintenance * 100 < oracle.poked_maintenance * 99
+        due = new_round or fallen or state.timestamp - oracle.poked_at >= policy.poke_interval
+        if oracle.price is not None and due:
             yield Poke(oracle.id)
 
 

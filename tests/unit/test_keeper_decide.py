@@ -178,6 +178,8 @@ def test_decide_pokes_first_on_a_new_round_and_when_time_is_up() -> None:
     new_round = replace(calm, oracles={"BTC": replace(oracle, latest_round=6)})
     late = replace(calm, oracles={"BTC": replace(oracle, poked_at=1_000 - POLICY.poke_interval)})
     broken = replace(calm, oracles={"BTC": replace(oracle, latest_round=6, price=None)})
+    fallen = replace(calm, oracles={"BTC": replace(oracle, maintenance=WAD * 98 // 100)})
+    assert decide(fallen, POLICY) == [Poke(1), Flag(TRADER)]
     assert decide(new_round, POLICY) == [Poke(1), Flag(TRADER)]
     assert decide(late, POLICY) == [Poke(1), Flag(TRADER)]
     assert decide(broken, POLICY) == [Flag(TRADER)]

@@ -168,13 +168,23 @@ def test_as_healthy_insolvent_may_lose_no_more() -> None:
 def test_check_liquidation() -> None:
     checks = Checks()
     dollars = 10**18
+    bid = {"cover": 0, "discount": 4 * dollars // 10, "fraction": dollars // 2, "fee": 0}
     before = Standing(80 * dollars, 200 * dollars, 100 * dollars)
-    check_liquidation(checks, before, Standing(60 * dollars, 100 * dollars, 50 * dollars), "half sold near par")
+    check_liquidation(checks, bid, before, Standing(60 * dollars, 100 * dollars, 50 * dollars), "half sold near par")
     for after in (Standing(39 * dollars, 100 * dollars, 50 * dollars), Standing(-dollars, 0, 0)):
         with pytest.raises(InvariantError, match="LIQUIDATE"):
-            check_liquidation(checks, before, after, "sold too cheaply")
+            check_liquidation(checks, bid, before, after, "sold too cheaply")
     with pytest.raises(InvariantError, match="not liquidatable"):
-        check_liquidation(checks, Standing(100, 200, 100), Standing(100, 100, 50), "healthy account")
+        check_liquidation(checks, bid, Standing(100, 200, 100), Standing(100, 100, 50), "healthy account")
+
+
+def test_check_liquidation_looks_at_the_price_when_all_is_sold() -> None:
+    dollars = 10**18
+    bid = {"cover": 0, "discount": dollars // 10, "fraction": dollars, "fee": 5 * dollars}
+    before = Standing(80 * dollars, 200 * dollars, 100 * dollars)
+    check_liquidation(Checks(), bid, before, Standing(65 * dollars, 0, 0), "sold at its price")
+    with pytest.raises(InvariantError, match="were due"):
+        check_liquidation(Checks(), bid, before, Standing(64 * dollars, 0, 0), "sold below its price")
 
 
 def test_check_losses() -> None:
