@@ -5,6 +5,7 @@
     local     tests/fork through Ape on its own anvil
     fork      tests/fork through Ape on a fork of an upstream anvil, which this script runs meanwhile
 
+The python suite takes as long as the three others together and runs beside them; theirs is printed at the end.
 The last line is `N passed, N failed`; the exit status is 1 where anything failed or a suite could not run.
 """
 
@@ -18,6 +19,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +61,13 @@ def run_python() -> Result:
 
 def run_local() -> Result:
     """The fork suite on an empty local chain."""
-    return run_pytest(["tests/fork", "--network", "ethereum:local:foundry"])
+    return run_pytest(["tests/fork", "--network", "ethereum:local:foundry"], live=False)
 
 
 def run_fork() -> Result:
     """The fork suite on a fork of a running chain: an anvil that calls itself mainnet."""
     with upstream():
-        return run_pytest(["tests/fork", "--network", "ethereum:mainnet-fork:foundry"])
+        return run_pytest(["tests/fork", "--network", "ethereum:mainnet-fork:foundry"], live=False)
 
 
 @contextmanager
@@ -77,13 +79,17 @@ def upstream() -> Iterator[None]:
         yield
 
 
-def run_pytest(arguments: list[str]) -> Result:
-    """pytest in a process of its own, counted from its JUnit report."""
+def run_pytest(arguments: list[str], *, live: bool = True) -> Result:
+    """pytest in a process of its own, counted from its JUnit report. Shown as it goes, or whole at the end."""
     path = os.pathsep.join([str(foundry_binary("anvil").parent), os.environ["PATH"]])  # where Ape looks for anvil
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments]
-        run = subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False)
+        run = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=not live, text=True, check=False
+        )
+        if not live:
+            print(run.stdout + run.stderr, flush=True)
         if not report.is_file():
             return Result(0, 1)
         suites = list(ElementTree.parse(report).iter("testsuite"))  # noqa: S314  (our own report)
@@ -103,12 +109,28 @@ SUITES: dict[str, tuple[str, Callable[[], Result]]] = {
 
 
 def main() -> None:
-    """Run the suites named, or all, one after the other, and sum them up."""
+    """Run the suites named, or all, and sum them up."""
     chosen = sys.argv[1:] or list(SUITES)
     if unknown := [name for name in chosen if name not in SUITES]:
         sys.exit(f"error: no suite {unknown[0]}: choose from {', '.join(SUITES)}")
-    lines, results = [], []
+    lanes = [lane for lane in ([n for n in chosen if n == "python"], [n for n in chosen if n != "python"]) if lane]
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        outcomes = {name: outcome for lane in pool.map(run_lane, lanes) for name, outcome in lane.items()}
+    lines = []
     for name in chosen:
+        result, elapsed = outcomes[name]
+        skipped = f", {result.skipped} skipped" if result.skipped else ""
+        lines.append(f"{name:<8}{result.passed:>6} passed, {result.failed} failed{skipped}  ({elapsed:.0f} s)")
+    results = [result for result, _ in outcomes.values()]
+    passed, failed = sum(result.passed for result in results), sum(result.failed for result in results)
+    print("\n" + "\n".join([*lines, f"{passed} passed, {failed} failed"]))
+    sys.exit(1 if failed else 0)
+
+
+def run_lane(names: list[str]) -> dict[str, tuple[Result, float]]:
+    """Suites one after the other: each one's result and seconds."""
+    outcomes = {}
+    for name in names:
         folder, run = SUITES[name]
         print(f"\n== {name}", flush=True)
         start = time.monotonic()
@@ -117,13 +139,8 @@ def main() -> None:
         except PlimsollError as fault:
             print(f"error: {fault}")
             result = Result(0, 1)
-        results.append(result)
-        skipped = f", {result.skipped} skipped" if result.skipped else ""
-        elapsed = time.monotonic() - start
-        lines.append(f"{name:<8}{result.passed:>6} passed, {result.failed} failed{skipped}  ({elapsed:.0f} s)")
-    passed, failed = sum(result.passed for result in results), sum(result.failed for result in results)
-    print("\n" + "\n".join([*lines, f"{passed} passed, {failed} failed"]))
-    sys.exit(1 if failed else 0)
+        outcomes[name] = result, time.monotonic() - start
+    return outcomes
 
 
 def missing(folder: str) -> Result:

@@ -69,18 +69,20 @@ def command(market: str, out: Path) -> int:
 
 
 def _show(console: Console, recording: Recording) -> None:
-    accounts = Table(title=recording.title, title_justify="left")
+    accounts = Table(
+        title=f"{recording.title}: equity in thousand dollars, margin calls, bids of liquidators", title_justify="left"
+    )
     accounts.add_column("account", no_wrap=True)
-    for heading in ("start $", "paid in $", "end $", "profit $", "calls", "liqs"):
-        accounts.add_column(heading, justify="right")
+    for heading in ("start", "paid in", "end", "profit", "calls", "bids"):
+        accounts.add_column(heading, justify="right", no_wrap=True)
     for one in recording.accounts:
         profit = one.equity_end - one.equity_start - one.flow
         accounts.add_row(
             one.name,
-            f"{one.equity_start:,.0f}",
-            f"{one.flow:+,.0f}" if round(one.flow) else "",
-            f"{one.equity_end:,.0f}",
-            f"[{'red' if profit < 0 else 'green'}]{profit:+,.0f}[/]" if round(profit) else "0",
+            f"{one.equity_start / 1000:,.1f}",
+            f"{one.flow / 1000:+,.1f}" if round(one.flow) else "",
+            f"{one.equity_end / 1000:,.1f}",
+            f"[{'red' if profit < 0 else 'green'}]{profit / 1000:+,.1f}[/]" if round(profit) else "0.0",
             str(one.margin_calls or ""),
             str(one.liquidations or ""),
         )

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.covariance import LedoitWolf
 
 from plimsoll.calibration import CalibrationConfig, calibrate
 from plimsoll.calibration.correlation import EIGENVALUE_FLOOR, ledoit_wolf, running_correlation, toward
@@ -165,10 +166,9 @@ def test_ledoit_wolf_equals_its_definition(n, p, seed):
 
 
 def test_ledoit_wolf_equals_scikit_learn():
-    covariance = pytest.importorskip("sklearn.covariance")
     rng = np.random.default_rng(11)
     x = rng.standard_t(5, (300, 5)) @ rng.normal(size=(5, 5))
-    reference = covariance.LedoitWolf().fit(x)
+    reference = LedoitWolf().fit(x)
     ours, intensity = ledoit_wolf(x)
     assert intensity == pytest.approx(reference.shrinkage_, rel=1e-9)
     assert np.allclose(ours, reference.covariance_, rtol=1e-9)
@@ -392,7 +392,7 @@ def test_calibrate_sp500_nasdaq():
     check_market("sp500-nasdaq")
 
 
-@pytest.mark.skipif(not os.environ.get("PLIMSOLL_DATA"), reason="PLIMSOLL_DATA is not set")
+@pytest.mark.data
 @pytest.mark.parametrize("name", [name for name, one in MARKETS.items() if one.files is not None])
 def test_calibrate_crypto(name):
     check_market(name)

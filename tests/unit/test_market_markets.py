@@ -14,7 +14,6 @@ from plimsoll.market import MARKETS, average_daily_volume, get_market, load_mark
 DAY = 86_400
 FEB_5_2018 = 1_517_788_800
 FILE_MARKETS = [name for name, market in MARKETS.items() if market.files is not None]
-needs_data = pytest.mark.skipif(not os.environ.get("PLIMSOLL_DATA"), reason="PLIMSOLL_DATA is not set")
 
 
 def check_market(name: str) -> None:
@@ -54,13 +53,13 @@ def test_load_market_sp500_nasdaq_prints_are_the_four_prices_of_the_day():
     assert data.index.series.ts[row] > max(ts for ts, _ in data.steps() if ts < FEB_5_2018 + DAY)
 
 
-@needs_data
+@pytest.mark.data
 @pytest.mark.parametrize("name", FILE_MARKETS)
 def test_load_market_from_files(name):
     check_market(name)
 
 
-@needs_data
+@pytest.mark.data
 def test_load_market_knows_a_bar_only_when_it_has_closed():
     data = load_market("2021-05")
     folder = Path(os.environ["PLIMSOLL_DATA"])
@@ -71,7 +70,7 @@ def test_load_market_knows_a_bar_only_when_it_has_closed():
         assert price == minutes.close[np.searchsorted(minutes.ts, ts) - 1]  # the last bar to open before ts
 
 
-@needs_data
+@pytest.mark.data
 def test_load_market_volume_is_in_dollars_and_plausible():
     volume = load_market("2021-05").assets["BTC"].average_daily_volume
     assert volume is not None
