@@ -1,17 +1,19 @@
-"""`plimsoll keeper run`: watch, poke, flag, bid, settle, until told to stop."""
+"""`plimsoll keeper open`: an account to bid from. `plimsoll keeper run`: watch, flag, bid, settle, until stopped."""
 
 from __future__ import annotations
 
 import logging
 import signal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import click
 
 from plimsoll.commands.options import Place, with_place, with_sender
 from plimsoll.config import wad
+from plimsoll.errors import PlimsollError
 from plimsoll.keeper.decide import Policy
-from plimsoll.keeper.run import Keeper, Outcome
+from plimsoll.keeper.run import Keeper, Outcome, open_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,23 @@ if TYPE_CHECKING:
 @click.group()
 def command() -> None:
     """Watch accounts, flag, bid and settle liquidations."""
+
+
+@command.command("open")
+@with_place
+@with_sender
+@click.option("--deposit", default="0", show_default=True, help="Cash to put in, dollars.")
+@click.option("--mint", is_flag=True, help="Mint the cash first; test tokens only.")
+def open_(place: Place, find_sender: Callable[[Place], Sender], deposit: str, mint: bool) -> None:
+    """Open an account for a keeper: it bids from it and must hold margin for what it takes."""
+    try:
+        dollars = Decimal(deposit)
+    except InvalidOperation:
+        raise PlimsollError(f"--deposit {deposit} is no number of dollars") from None
+    if not dollars.is_finite():
+        raise PlimsollError(f"--deposit {deposit} is no number of dollars")
+    account = open_account(place.system(), find_sender(place), dollars, mint=mint)
+    click.echo(f"account {account} opened with {dollars:,f} dollars")
 
 
 @command.command()

@@ -29,7 +29,8 @@ def command(account: int, place: Place, block: int | None) -> None:
     system = place.system()
     count = system.chain.read(system.clearing_house.accountCount())
     if account > count:
-        raise PlimsollError(f"there is no account {account}; accounts are numbered 1 to {count}")
+        which = f"accounts are numbered 1 to {count}" if count else "nobody has opened one yet"
+        raise PlimsollError(f"there is no account {account}; {which}")
     margin = margin_of(system, account, "latest" if block is None else block)
     names = {number: name for name, number in system.underlyings.items()}
     console = Console()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +33,8 @@ def command(report: Path, place: Place, find_sender: Callable[[Place], Sender], 
     system = place.system()
     plan = plan_push(system, document)
     console.print(diff_table(plan, f"{document.market}: report {document.hash[:18]}…"))
+    for line in remarks(plan):
+        console.print(line, highlight=False)
     if not plan.changes:
         console.print("nothing to change")
         return
@@ -49,16 +52,25 @@ def command(report: Path, place: Place, find_sender: Callable[[Place], Sender], 
 
 
 def diff_table(plan: PushPlan, title: str) -> Table:
-    """Every number: old, new, change, absolute bounds, and why it does not go all the way."""
-    table = Table(title=title)
-    table.add_column("parameter")
-    for column in ("old", "new", "change", "bounds"):
-        table.add_column(column, justify="right")
-    table.add_column("note")
+    """Every number: old, new, change, absolute bounds, and the report's target where this push stops short of it."""
+    table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("parameter", no_wrap=True)
+    for column in ("old", "new", "change", "bounds", "target"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in plan.rows:
         field = row.key.field
         change = "" if not row.is_moving or row.change is None else f"{row.change:+.1%}"
         bounds = f"{shown(field, row.minimum)} … {shown(field, row.maximum)}"
+        target = "" if row.target == row.new else shown(field, row.target)
         style = None if row.is_moving else "dim"
-        table.add_row(row.label, shown(field, row.old), shown(field, row.new), change, bounds, row.note, style=style)
+        table.add_row(row.label, shown(field, row.old), shown(field, row.new), change, bounds, target, style=style)
     return table
+
+
+def remarks(plan: PushPlan) -> list[str]:
+    """Why numbers do not go all the way, a line each; the step limit once for all."""
+    limited = sum(row.is_limited for row in plan.rows)
+    lines = [f"{row.label}: {row.note}" for row in plan.rows if row.target != row.new and not row.is_limited]
+    if limited:
+        lines.append(f"{limited} go one step towards their target; push again after their interval")
+    return lines

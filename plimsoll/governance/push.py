@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NOT_ALLOWED = "ParameterStewardNotAllowed"
 MILLION = 1_000_000
+STEP_LIMIT = "(step limit)"
 
 _PER_ASSET = (
     Field.TAIL_INITIAL,
@@ -74,6 +75,11 @@ class Row:
     @property
     def is_moving(self) -> bool:
         return self.new != self.old
+
+    @property
+    def is_limited(self) -> bool:
+        """It goes one step of its limits, and not all the way."""
+        return self.note.endswith(STEP_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +184,7 @@ def _next_value(field: Field, old: int, target: int, allowed: Allowed | None, no
     new = min(max(target, allowed.minimum), allowed.maximum)
     if new == target:
         return new, ""
-    return new, f"target {shown(field, target)}, pushing {shown(field, new)} (step limit)"
+    return new, f"target {shown(field, target)}, pushing {shown(field, new)} {STEP_LIMIT}"
 
 
 def _in_order(smaller: Row, larger: Row) -> tuple[Row, Row]:
@@ -203,9 +209,12 @@ def label(key: Key, names: Mapping[int, str]) -> str:
 
 
 def shown(field: Field, value: int) -> str:
-    """A number as a person reads it."""
-    human = field.decode(value)
-    return f"{human:,.0f}" if abs(human) >= 1000 else f"{human.normalize():f}"
+    """A number as a person reads it, to five digits; large ones in millions or billions."""
+    human = float(field.decode(value))
+    for unit, name in ((1e9, "bn"), (1e6, "m")):
+        if abs(human) >= unit:
+            return f"{human / unit:.5g}{name}"
+    return f"{human:.5g}"
 
 
 def plan_push(system: System, report: Report) -> PushPlan:
@@ -247,7 +256,10 @@ def _require_market(system: System, report: Report) -> None:
     if accepted != market_hash(report.market):
         mine = system.manifest.market
         what = mine if accepted == market_hash(mine) else "0x" + accepted.hex()
-        raise PlimsollError(f"the report is for market {report.market}; this house accepts reports for {what}")
+        raise PlimsollError(
+            f"the report is for market {report.market}; this house accepts reports for {what}: calibrate for that, "
+            "or have governance accept the other (ParameterSteward.setMarket)"
+        )
 
 
 def _require_horizons(report: Report, initial: int, maintenance: int) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from eth_utils.crypto import keccak
 
 from plimsoll.chain.client import Reverted
 from plimsoll.chain.state import read_state
+from plimsoll.chain.system import CASH
 from plimsoll.errors import PlimsollError
 from plimsoll.keeper.decide import (
     Action,
@@ -35,6 +39,32 @@ LONGEST_PAUSE = 60.0
 """Seconds between attempts while the endpoint does not answer."""
 
 log = logging.getLogger(__name__)
+
+
+def open_account(system: System, sender: Sender, dollars: Decimal, *, mint: bool = False) -> int:
+    """A new account of the sender's holding so much cash, minted first where cash is a test token; returns its id.
+
+    PlimsollError, before anything is sent, if the sender has not got the cash or `dollars` is finer than the token.
+    """
+    chain, house, cash = system.chain, system.clearing_house, system.cash
+    name, entry = next((name, entry) for name, entry in system.manifest.assets.items() if entry.id == CASH)
+    units = dollars * 10**entry.decimals
+    if dollars < 0 or units != int(units):
+        raise PlimsollError(f"{dollars} is no amount of {name}, which has {entry.decimals} decimals")
+    if mint and not entry.is_test_token:
+        raise PlimsollError(f"{name} is no test token, so it can't be minted: leave out --mint")
+    held = chain.read(cash.balanceOf(sender.address))
+    if held < units and not mint:
+        raise PlimsollError(f"{sender.address} has {Decimal(held) / 10**entry.decimals:,f} {name}, not {dollars:,f}")
+    created = chain.send(house.createAccount(), sender).logs
+    topic = "0x" + keccak(text="AccountCreated(uint64,address)").hex()
+    account = next(int(log["topics"][1], 16) for log in created if log["topics"][0] == topic)
+    if units:
+        if mint:
+            chain.send(cash.mint(sender.address, int(units)), sender)
+        chain.send(cash.approve(house.address, int(units)), sender)
+        chain.send(house.deposit(account, CASH, int(units)), sender)
+    return account
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,3 +163,26 @@ def test_run_command_stops_cleanly(house: Any, anvil: Anvil, accounts: dict[str,
     assert rest.rstrip().endswith("stopped"), output
     assert key["KEEPER_KEY"] not in output
     assert "Traceback" not in output
+
+
+def test_open_mints_where_it_may_and_sends_nothing_it_cannot_finish(
+    chain: Chain, house: Any, undo: None, run_plimsoll: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    before = chain.read(house.system.clearing_house.accountCount())
+    refused = {
+        "1000": "has 0 USD, not 1,000",
+        "0.0000001": "which has 6 decimals",
+        "much": "is no number of dollars",
+        "nan": "is no number of dollars",
+    }
+    for amount, why in refused.items():
+        run = run_plimsoll("keeper", "open", "--deposit", amount, "--manifest", house.manifest)
+        assert run.returncode == 1
+        assert run.stderr.startswith("error: ")
+        assert why in run.stderr
+        assert run.stderr.count("\n") == 1
+    assert chain.read(house.system.clearing_house.accountCount()) == before
+    run = run_plimsoll("keeper", "open", "--deposit", "1000", "--mint", "--manifest", house.manifest)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == f"account {before + 1} opened with 1,000 dollars\n"
+    assert chain.read(house.system.clearing_house.cashOf(before + 1)) == 1_000 * WAD

@@ -87,7 +87,7 @@ def test_label(key: Key, text: str) -> None:
     ("field", "value", "text"),
     [
         (Field.TAIL_INITIAL, 3_250_000, "3.25"),
-        (Field.AVERAGE_DAILY_VOLUME, 1_500_000, "1,500,000,000"),
+        (Field.AVERAGE_DAILY_VOLUME, 1_500_000, "1.5bn"),
         (Field.HORIZON_INITIAL, 600, "600"),
         (Field.CORRELATION_LOW, -500_000, "-0.5"),
     ],
