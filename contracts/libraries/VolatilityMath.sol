@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title VolatilityMath
 /// @notice Formulas of VolatilityOracle. Volatilities are annualised [wad], variances a year [wad], weights in millionths.
@@ -18,13 +18,13 @@ library VolatilityMath {
     /// @notice (1 − w)·reported + w·stress, rounded up.
     /// @param weight w, millionths; more than a million counts as a million.
     function blendUp(uint256 reported, uint256 stress, uint256 weight) internal pure returns (uint256) {
-        weight = FixedPointMathLib.min(weight, MILLION);
-        return FixedPointMathLib.divUp((MILLION - weight) * reported + weight * stress, MILLION);
+        weight = FixedPoint.min(weight, MILLION);
+        return FixedPoint.divUp((MILLION - weight) * reported + weight * stress, MILLION);
     }
 
     /// @notice κ·volatility, rounded up. @param weight κ, millionths.
     function weightUp(uint256 volatility, uint256 weight) internal pure returns (uint256) {
-        return FixedPointMathLib.divUp(volatility * weight, MILLION);
+        return FixedPoint.divUp(volatility * weight, MILLION);
     }
 
     /// @notice level · exp(rate · elapsed), rounded up, with the elapsed time counted to one hour at most: an oracle that
@@ -32,15 +32,15 @@ library VolatilityMath {
     /// the rate is there to prevent.
     /// @param rate Natural logarithm per hour, millionths. @param elapsed Seconds since the level was set.
     function riseUp(uint256 level, uint256 rate, uint256 elapsed) internal pure returns (uint256) {
-        uint256 exponent = rate * (WAD / MILLION) * FixedPointMathLib.min(elapsed, HOUR) / HOUR;
-        exponent = FixedPointMathLib.min(exponent, MAXIMUM_EXPONENT);
-        return FixedPointMathLib.mulWadUp(level, uint256(FixedPointMathLib.expWad(int256(exponent))));
+        uint256 exponent = rate * (WAD / MILLION) * FixedPoint.min(elapsed, HOUR) / HOUR;
+        exponent = FixedPoint.min(exponent, MAXIMUM_EXPONENT);
+        return FixedPoint.mulWadUp(level, uint256(FixedPoint.expWad(int256(exponent))));
     }
 
     /// @notice √variance, rounded up.
     function volatilityUp(uint256 variance) internal pure returns (uint256 volatility) {
         uint256 square = variance * WAD;
-        volatility = FixedPointMathLib.sqrt(square);
+        volatility = FixedPoint.sqrt(square);
         if (volatility * volatility < square) ++volatility;
     }
 
@@ -57,8 +57,8 @@ library VolatilityMath {
         returns (uint256)
     {
         // A ratio below 1e-18 would be 0, which has no logarithm.
-        uint256 ratio = FixedPointMathLib.max(price * WAD / previousPrice, 1);
-        int256 logReturn = FixedPointMathLib.lnWad(int256(ratio));
+        uint256 ratio = FixedPoint.max(price * WAD / previousPrice, 1);
+        int256 logReturn = FixedPoint.lnWad(int256(ratio));
         // |r| ≤ 89 wad, so r² < 2^133 [1e36], and all products below stay under 2^256.
         uint256 square = uint256(logReturn * logReturn);
         uint256 term;
@@ -66,11 +66,11 @@ library VolatilityMath {
             term = square * YEAR * LN_2 / halfLife / WAD / WAD;
         } else {
             // Beyond 60 half-lives nothing is left of the past.
-            uint256 exponent = FixedPointMathLib.min(elapsed, 60 * halfLife) * LN_2 / halfLife;
-            uint256 decay = uint256(FixedPointMathLib.expWad(-int256(exponent)));
+            uint256 exponent = FixedPoint.min(elapsed, 60 * halfLife) * LN_2 / halfLife;
+            uint256 decay = uint256(FixedPoint.expWad(-int256(exponent)));
             variance = variance * decay / WAD;
             term = square * YEAR / elapsed * (WAD - decay) / WAD / WAD;
         }
-        return FixedPointMathLib.min(variance + term, type(uint128).max);
+        return FixedPoint.min(variance + term, type(uint128).max);
     }
 }

@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 import { IPriceOracle } from "../interfaces/IPriceOracle.sol";
 import { FeedReader } from "../libraries/FeedReader.sol";
@@ -131,9 +131,9 @@ contract PriceOracle is IPriceOracle, AccessManaged {
         if (feed.secondary == address(0)) return (value, age);
         (uint256 other,) =
             _read(feed.secondary, feed.secondaryHeartbeat, feed.secondaryDecimals, feed.minimum, feed.maximum);
-        uint256 difference = FixedPointMathLib.dist(value, other);
+        uint256 difference = FixedPoint.dist(value, other);
         // Both lie within the bounds, so below 2^128.
-        if (difference * WAD > feed.maximumDeviation * FixedPointMathLib.min(value, other)) {
+        if (difference * WAD > feed.maximumDeviation * FixedPoint.min(value, other)) {
             revert PriceOracleDeviation(underlying, value, other, feed.maximumDeviation);
         }
     }

@@ -2,14 +2,14 @@
 pragma solidity 0.8.30;
 
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 import { IPriceOracle } from "../interfaces/IPriceOracle.sol";
 import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
 import { IVolatilityOracle } from "../interfaces/IVolatilityOracle.sol";
 import { FeedReader } from "../libraries/FeedReader.sol";
 import { VolatilityMath } from "../libraries/VolatilityMath.sol";
-import { Field, FieldLibrary } from "../types/Field.sol";
+import { Field, FieldLibrary as Fields } from "../types/Field.sol";
 
 /// @title VolatilityOracle
 /// @notice The volatility level behind margin: feed, stress and realised volatility put together, at two speeds.
@@ -74,13 +74,13 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         VolatilityState memory state = _states[underlying];
 
         if (state.roundAt != 0) {
-            taken = _takeRounds(underlying, state, maximumRounds, _value(FieldLibrary.REALISED_HALF_LIFE, word1));
+            taken = _takeRounds(underlying, state, maximumRounds, _value(Fields.REALISED_HALF_LIFE, word1));
         } else if (_takeFirst(underlying, state)) {
             taken = 1;
             // Nothing is known of the past but what the feed says: any other start would bias margin down (zero) or up
             // (the stressed level) for the first half-lives. Without a good feed, the level in force stands in.
             (uint256 level,) = fresh ? (volatility, 0) : _levels(underlying, word, state, volatility, fresh);
-            state.variance = uint128(FixedPointMathLib.mulWadUp(level, level));
+            state.variance = uint128(FixedPoint.mulWadUp(level, level));
         }
         (uint256 live, uint256 maintenance) = _levels(underlying, word, state, volatility, fresh);
         // Capped by an int32 of millionths, so below 2^80.
@@ -159,26 +159,26 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         view
         returns (uint256 live, uint256 maintenance)
     {
-        uint256 cap = _value(FieldLibrary.VOLATILITY_CAP, word) * MILLIONTH;
+        uint256 cap = _value(Fields.VOLATILITY_CAP, word) * MILLIONTH;
         if (cap == 0) revert VolatilityOracleNoParameters(underlying);
-        uint256 stress = _value(FieldLibrary.VOLATILITY_STRESS, word) * MILLIONTH;
+        uint256 stress = _value(Fields.VOLATILITY_STRESS, word) * MILLIONTH;
         live = fresh
-            ? VolatilityMath.blendUp(volatility, stress, _value(FieldLibrary.VOLATILITY_STRESS_WEIGHT, word))
-            : FixedPointMathLib.max(stress, state.maintenance);
+            ? VolatilityMath.blendUp(volatility, stress, _value(Fields.VOLATILITY_STRESS_WEIGHT, word))
+            : FixedPoint.max(stress, state.maintenance);
         uint256 lowest = VolatilityMath.weightUp(
-            VolatilityMath.volatilityUp(state.variance), _value(FieldLibrary.REALISED_WEIGHT, word)
+            VolatilityMath.volatilityUp(state.variance), _value(Fields.REALISED_WEIGHT, word)
         );
-        lowest = FixedPointMathLib.max(lowest, _value(FieldLibrary.VOLATILITY_FLOOR, word) * MILLIONTH);
-        live = FixedPointMathLib.min(FixedPointMathLib.max(live, lowest), cap);
+        lowest = FixedPoint.max(lowest, _value(Fields.VOLATILITY_FLOOR, word) * MILLIONTH);
+        live = FixedPoint.min(FixedPoint.max(live, lowest), cap);
 
         if (state.pokedAt == 0) return (live, live);
         maintenance = state.maintenance;
         if (fresh) {
             maintenance = VolatilityMath.riseUp(
-                maintenance, _value(FieldLibrary.VOLATILITY_RISE_RATE, word), block.timestamp - state.pokedAt
+                maintenance, _value(Fields.VOLATILITY_RISE_RATE, word), block.timestamp - state.pokedAt
             );
         }
-        maintenance = FixedPointMathLib.min(live, maintenance);
+        maintenance = FixedPoint.min(live, maintenance);
     }
 
     function _reported(VolatilityFeed memory feed) private view returns (uint256 volatility, uint256 age, bool ok) {

@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import { FixedPointMathLib } from "solady/src/utils/FixedPointMathLib.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 import { IParameterSteward } from "../interfaces/IParameterSteward.sol";
 import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
@@ -58,8 +58,8 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
     {
         (int256 previous, uint256 up, uint256 down) = _steps(field, underlying, other);
         IRiskParameters.Bounds memory bounds = riskParameters.boundsOf(field);
-        minimum = FixedPointMathLib.max(previous - int256(down), bounds.minimum);
-        maximum = FixedPointMathLib.min(previous + int256(up), bounds.maximum);
+        minimum = FixedPoint.max(previous - int256(down), bounds.minimum);
+        maximum = FixedPoint.min(previous + int256(up), bounds.maximum);
         allowedAt = _allowedAt(field, _records[_key(field, underlying, other)].movedAt);
     }
 
@@ -96,7 +96,7 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
             uint256 allowedAt = _allowedAt(field, record.movedAt);
             if (block.timestamp < allowedAt) revert ParameterStewardTooSoon(field, underlying, other, allowedAt);
             uint256 step = value > previous ? up : down;
-            if (FixedPointMathLib.dist(value, previous) > step) {
+            if (FixedPoint.dist(value, previous) > step) {
                 revert ParameterStewardStep(field, underlying, other, previous, value, step);
             }
             record.movedAt = uint64(block.timestamp);
@@ -123,7 +123,7 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
     /// @dev A relative step in the field's unit, rounded down but never to nothing, or a small integer could not move at all.
     function _relative(int256 value, uint256 millionths) private pure returns (uint256) {
         if (millionths == 0) return 0;
-        return FixedPointMathLib.max(FixedPointMathLib.abs(value) * millionths / MILLION, 1);
+        return FixedPoint.max(FixedPoint.abs(value) * millionths / MILLION, 1);
     }
 
     function _allowedAt(Field field, uint256 movedAt) private view returns (uint256) {

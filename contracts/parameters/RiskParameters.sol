@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 
 import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
-import { Field, FieldLibrary } from "../types/Field.sol";
+import { Field, FieldLibrary as Fields } from "../types/Field.sol";
 import { ParameterChange, Provenance } from "../types/ParameterChange.sol";
 
 /// @title RiskParameters
@@ -79,21 +79,21 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         returns (uint256 common, uint256[] memory words, uint256[] memory pairs)
     {
         uint256 n = underlyings.length;
-        common = _words[_key(FieldLibrary.COMMON_SLOT, 0, 0)];
-        words = new uint256[](n * FieldLibrary.SLOTS_PER_UNDERLYING);
+        common = _words[_key(Fields.COMMON_SLOT, 0, 0)];
+        words = new uint256[](n * Fields.SLOTS_PER_UNDERLYING);
         pairs = new uint256[](n == 0 ? 0 : n * (n - 1) / 2);
         uint256 pair;
         for (uint256 i; i < n; ++i) {
             uint16 underlying = underlyings[i];
             // A pair in the wrong order has no word, and its correlation would silently be zero.
             if (i > 0 && underlying <= underlyings[i - 1]) {
-                revert RiskParametersWrongScope(FieldLibrary.CORRELATION_LOW, underlyings[i - 1], underlying);
+                revert RiskParametersWrongScope(Fields.CORRELATION_LOW, underlyings[i - 1], underlying);
             }
-            for (uint256 slot; slot < FieldLibrary.SLOTS_PER_UNDERLYING; ++slot) {
-                words[i * FieldLibrary.SLOTS_PER_UNDERLYING + slot] = _words[_key(slot, underlying, 0)];
+            for (uint256 slot; slot < Fields.SLOTS_PER_UNDERLYING; ++slot) {
+                words[i * Fields.SLOTS_PER_UNDERLYING + slot] = _words[_key(slot, underlying, 0)];
             }
             for (uint256 j = i + 1; j < n; ++j) {
-                pairs[pair++] = _words[_key(FieldLibrary.PAIR_SLOT, underlying, underlyings[j])];
+                pairs[pair++] = _words[_key(Fields.PAIR_SLOT, underlying, underlyings[j])];
             }
         }
     }
@@ -111,9 +111,9 @@ contract RiskParameters is IRiskParameters, AccessManaged {
             revert RiskParametersOutOfBounds(field, change.value, bounds.minimum, bounds.maximum);
         }
         uint256 slot = field.slot();
-        bool fits = slot < FieldLibrary.COMMON_SLOT
+        bool fits = slot < Fields.COMMON_SLOT
             ? underlying != 0 && other == 0
-            : slot == FieldLibrary.COMMON_SLOT ? underlying == 0 && other == 0 : underlying != 0 && underlying < other;
+            : slot == Fields.COMMON_SLOT ? underlying == 0 && other == 0 : underlying != 0 && underlying < other;
         if (!fits) revert RiskParametersWrongScope(field, underlying, other);
 
         uint256 key = _key(slot, underlying, other);
@@ -129,12 +129,12 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     function _requireConsistent(uint256 slot, uint16 underlying, uint16 other) private view {
         uint256 word = _words[_key(slot, underlying, other)];
         if (slot == 0) {
-            _requireOrdered(FieldLibrary.VOLATILITY_FLOOR, FieldLibrary.VOLATILITY_STRESS, word, underlying, other);
-            _requireOrdered(FieldLibrary.VOLATILITY_STRESS, FieldLibrary.VOLATILITY_CAP, word, underlying, other);
-        } else if (slot == FieldLibrary.COMMON_SLOT) {
-            _requireOrdered(FieldLibrary.HORIZON_MAINTENANCE, FieldLibrary.HORIZON_INITIAL, word, underlying, other);
-        } else if (slot == FieldLibrary.PAIR_SLOT) {
-            _requireOrdered(FieldLibrary.CORRELATION_LOW, FieldLibrary.CORRELATION_HIGH, word, underlying, other);
+            _requireOrdered(Fields.VOLATILITY_FLOOR, Fields.VOLATILITY_STRESS, word, underlying, other);
+            _requireOrdered(Fields.VOLATILITY_STRESS, Fields.VOLATILITY_CAP, word, underlying, other);
+        } else if (slot == Fields.COMMON_SLOT) {
+            _requireOrdered(Fields.HORIZON_MAINTENANCE, Fields.HORIZON_INITIAL, word, underlying, other);
+        } else if (slot == Fields.PAIR_SLOT) {
+            _requireOrdered(Fields.CORRELATION_LOW, Fields.CORRELATION_HIGH, word, underlying, other);
         }
     }
 
