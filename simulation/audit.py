@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from plimsoll.chain.abi import Event
 from plimsoll.chain.fields import Field, Key
 from plimsoll.chain.state import State, read_state
 from plimsoll.chain.system import CASH, System
@@ -23,9 +24,9 @@ from simulation.invariants import (
     check_state,
     check_step,
 )
-from simulation.observe import Emitted, Observer
+from simulation.observe import Observer
 
-OnBid = Callable[[Emitted, Standing, Standing], None]
+OnBid = Callable[[Event, Standing, Standing], None]
 """Called with each BidSettled event and the liquidated account's standing before and after."""
 
 
@@ -52,7 +53,7 @@ class Audit:
         self._name = name
         self._on_bid = on_bid
 
-    def examine(self) -> tuple[State, list[Emitted]]:
+    def examine(self) -> tuple[State, list[Event]]:
         """The state now and the events since the last look. InvariantError if an invariant does not hold; PlimsollError
         where a price fails a check, since margin cannot be known then."""
         state = read_state(self.system)
@@ -67,7 +68,7 @@ class Audit:
         check_state(self.checks, state, self.bounds, self.losses.shares)
         return state, events
 
-    def _check_event(self, event: Emitted) -> None:
+    def _check_event(self, event: Event) -> None:
         values = event.arguments
         match event.name:
             case "Traded":
@@ -97,8 +98,8 @@ class Audit:
         for account, (before, after) in zip(accounts, self.observer.standings(accounts, block), strict=True):
             check_gate(self.checks, before, after, f"{what} of {self._name(account)} in block {block}")
 
-    def _check_bid(self, event: Emitted) -> None:
-        values, bid = event.arguments, self.observer.bid(event.arguments["bid"])
+    def _check_bid(self, event: Event) -> None:
+        values, bid = event.arguments, event.arguments["bid"]._asdict()
         account, bidder = values["account"], values["bidder"]
         (before, after), (bidder_before, bidder_after) = self.observer.standings([account, bidder], event.block)
         what = f"bid for {self._name(account)} in block {event.block}"

@@ -26,7 +26,6 @@ from plimsoll.config import Config, Profile
 from plimsoll.market import MarketData, Series, make_series, resample
 from simulation.agents import CASH, MARKET_MAKER, Agent
 
-WAD = 10**18
 LEAD_TIME = 1_800
 """Seconds before the first bar at which the chain starts: enough for deploying and funding, a second a block."""
 ORDER_LIFE = 30 * 86_400

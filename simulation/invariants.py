@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from plimsoll.chain.fields import Field, Key
 from plimsoll.chain.state import AccountState, State
 from plimsoll.chain.system import CASH
+from plimsoll.config import WAD
 from plimsoll.errors import PlimsollError
 from plimsoll.margin.onchain import Margin
 from simulation.recording import InvariantResult
 
-WAD = 10**18
 RAY = 10**27
 
 STATEMENTS: dict[str, str] = {

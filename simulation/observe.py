@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from eth_abi.abi import decode
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
-from plimsoll.chain.abi import Call, canonical
+from plimsoll.chain.abi import Call, Event
 from plimsoll.chain.client import Reverted
 from plimsoll.chain.fields import Field
 from plimsoll.chain.system import System
@@ -21,34 +18,16 @@ Portfolio = tuple[int, tuple[tuple[int, int, int], ...], tuple[tuple[int, int, i
 """contracts/types/Portfolio.sol: cash, positions (instrument, size, quote), collateral (asset, underlying, amount)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emitted:
-    """One event: its arguments by name (structs as tuples in the order of their members), and where it stands."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    block: int
-    transaction: str
-
-
 class Observer:
     """Reads one system."""
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self._events: dict[tuple[str, str], tuple[str, list[dict[str, Any]]]] = {}
-        for contract in (
+        contracts = (
             system.clearing_house, system.liquidation_engine, system.insurance_fund, system.risk_parameters,
             system.steward,
-        ):  # fmt: skip
-            for entry in contract.abi:
-                if entry["type"] == "event":
-                    types = ",".join(canonical(parameter) for parameter in entry["inputs"])
-                    topic = "0x" + keccak(text=f"{entry['name']}({types})").hex()
-                    self._events[contract.address, topic] = (entry["name"], entry["inputs"])
-        settled = next(inputs for name, inputs in self._events.values() if name == "BidSettled")
-        bid = next(one for one in settled if one["name"] == "bid")
-        self._bid_members = [member["name"] for member in bid["components"]]
+        )  # fmt: skip
+        self._contracts = {contract.address: contract for contract in contracts}
 
     def bounds(self) -> dict[Field, tuple[int, int]]:
         """(minimum, maximum) of each field, from the chain."""
@@ -75,28 +54,13 @@ class Observer:
         calls = [self.system.margin_engine.marginOfPortfolio(portfolio) for portfolio in portfolios]
         return [Standing.of(Margin.of(margin)) for margin in self.system.chain.read_many(calls)]
 
-    def events(self, first: int, last: int) -> Iterator[Emitted]:
+    def events(self, first: int, last: int) -> Iterator[Event]:
         """Events of the system's contracts in blocks first to last, in order."""
-        addresses = sorted({address for address, _ in self._events})
-        query = {"fromBlock": hex(first), "toBlock": hex(last), "address": addresses}
-        for entry in self.system.chain.rpc("eth_getLogs", query):
-            known = self._events.get((to_checksum_address(entry["address"]), str(entry["topics"][0])))
-            if known is None:
-                continue
-            name, inputs = known
-            indexed = [one for one in inputs if one["indexed"]]
-            plain_ones = [one for one in inputs if not one["indexed"]]
-            arguments = {
-                one["name"]: decode([canonical(one)], bytes.fromhex(topic[2:]))[0]
-                for one, topic in zip(indexed, entry["topics"][1:], strict=True)
-            }
-            values = decode([canonical(one) for one in plain_ones], bytes.fromhex(entry["data"][2:]))
-            arguments |= {one["name"]: value for one, value in zip(plain_ones, values, strict=True)}
-            yield Emitted(name, arguments, int(entry["blockNumber"], 16), entry["transactionHash"])
-
-    def bid(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        """A Bid struct, as an event carries it, by the names of its members."""
-        return dict(zip(self._bid_members, values, strict=True))
+        query = {"fromBlock": hex(first), "toBlock": hex(last), "address": sorted(self._contracts)}
+        for log in self.system.chain.rpc("eth_getLogs", query):
+            event = self._contracts[to_checksum_address(log["address"])].read_event(log)
+            if event is not None:
+                yield event
 
     def refusal(self, call: Call, sender: str) -> str | None:
         """Name of the error a call would get from `sender` now; None if it would succeed."""

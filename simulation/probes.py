@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from plimsoll.chain.client import Reverted
 from plimsoll.chain.state import State, read_state
+from plimsoll.config import WAD
 from simulation.agents import CASH
-from simulation.house import WAD, House, Participant, wad
+from simulation.house import House, Participant, wad
 from simulation.invariants import Checks, check_rising
 from simulation.observe import Observer, imagined
 

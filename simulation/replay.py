@@ -16,11 +16,13 @@ from itertools import islice
 from pathlib import Path
 
 from plimsoll.calibration import CalibrationConfig, calibrate
+from plimsoll.chain.abi import Event as ChainEvent
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Reverted
 from plimsoll.chain.fields import Field, Key
 from plimsoll.chain.state import AccountState, State, read_state
 from plimsoll.chain.system import CASH as CASH_ID
+from plimsoll.config import WAD
 from plimsoll.governance.push import push
 from plimsoll.keeper.decide import Poke, Policy, SettleVariation, decide
 from plimsoll.keeper.run import Keeper
@@ -38,7 +40,7 @@ from simulation.agents import (
     cast,
 )
 from simulation.audit import Audit
-from simulation.house import LEAD_TIME, WAD, House, Participant, known, wad
+from simulation.house import LEAD_TIME, House, Participant, known, wad
 from simulation.invariants import (
     ACCOUNT_ROUNDING,
     InvariantError,
@@ -47,7 +49,7 @@ from simulation.invariants import (
     check_state,
     standing_of,
 )
-from simulation.observe import Emitted, imagined
+from simulation.observe import imagined
 from simulation.probes import probe
 from simulation.recording import (
     AccountPoint,
@@ -358,8 +360,8 @@ class Replay:
             return max(standing.equity - standing.initial // 2, WAD)
         return max(account.cash, 0) + WAD
 
-    def _record_bid(self, event: Emitted, before: Standing, after: Standing) -> None:
-        values, bid = event.arguments, self.audit.observer.bid(event.arguments["bid"])
+    def _record_bid(self, event: ChainEvent, before: Standing, after: Standing) -> None:
+        values, bid = event.arguments, event.arguments["bid"]
         account, bidder = values["account"], values["bidder"]
         self.tallies[self._name(account)].liquidations += 1
         ts = self.house.chain.block(event.block).timestamp
@@ -368,17 +370,17 @@ class Replay:
                 ts=ts,
                 account=self._name(account),
                 bidder=self._name(bidder),
-                fraction=bid["fraction"] / WAD,
-                discount=bid["discount"] / WAD,
+                fraction=bid.fraction / WAD,
+                discount=bid.discount / WAD,
                 equity_before=before.equity / WAD,
                 equity_after=after.equity / WAD,
                 maintenance=before.maintenance / WAD,
-                price=bid["price"] / WAD,
+                price=bid.price / WAD,
                 covered=values["covered"] / WAD,
                 shared=values["shared"] / WAD,
             )
         )
-        text = f"{bid['fraction'] / WAD:.0%} of {self._name(account)} to {self._name(bidder)}"
+        text = f"{bid.fraction / WAD:.0%} of {self._name(account)} to {self._name(bidder)}"
         self.recording.events.append(Event(ts, "liquidation", self._name(account), text))
 
     # ─── The end

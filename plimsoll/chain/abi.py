@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import namedtuple
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eth_abi.abi import decode, encode
 from eth_utils.address import to_checksum_address
@@ -17,6 +17,9 @@ from eth_utils.crypto import keccak
 
 from plimsoll.chain.artifacts import ARTIFACTS, load
 from plimsoll.errors import PlimsollError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PANICS = {
     0x01: "assertion failed",
@@ -117,6 +120,16 @@ class Call:
         return f"{self.contract}.{self.function.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its arguments by name, structs as named tuples, and where it stands."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    block: int
+    transaction: str
+
+
 class Contract:
     """A deployed contract: each of its functions is a method that makes a `Call`.
 
@@ -128,9 +141,13 @@ class Contract:
         self.address = to_checksum_address(address)
         self.abi = abi
         self._functions: dict[str, list[Function]] = {}
+        self._events: dict[str, dict[str, Any]] = {}
         for entry in abi:
             if entry["type"] == "function":
                 self._functions.setdefault(entry["name"], []).append(Function(entry))
+            elif entry["type"] == "event":
+                types = ",".join(canonical(parameter) for parameter in entry["inputs"])
+                self._events["0x" + keccak(text=f"{entry['name']}({types})").hex()] = entry
 
     @classmethod
     def at(cls, name: str, address: str) -> Contract:
@@ -148,6 +165,21 @@ class Contract:
         """A call of a function by name."""
         function = self.function(name, len(arguments))
         return Call(self.address, function.encode(arguments), function, self.name)
+
+    def read_event(self, log: Mapping[str, Any]) -> Event | None:
+        """An entry of eth_getLogs or of a receipt; None if it is no event of this contract's."""
+        entry = self._events.get(str(log["topics"][0])) if log["topics"] else None
+        if entry is None or to_checksum_address(log["address"]) != self.address:
+            return None
+        indexed = [parameter for parameter in entry["inputs"] if parameter["indexed"]]
+        others = [parameter for parameter in entry["inputs"] if not parameter["indexed"]]
+        values = [
+            decode([canonical(p)], bytes.fromhex(t[2:]))[0] for p, t in zip(indexed, log["topics"][1:], strict=True)
+        ]
+        values += decode([canonical(parameter) for parameter in others], bytes.fromhex(log["data"][2:]))
+        named = zip(indexed + others, values, strict=True)
+        arguments = {parameter["name"]: _named(parameter, value) for parameter, value in named}
+        return Event(entry["name"], arguments, int(log["blockNumber"], 16), log["transactionHash"])
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._functions:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plimsoll.commands.options import Place, with_place
+from plimsoll.config import WAD
 from plimsoll.errors import PlimsollError
 from plimsoll.margin.onchain import margin_of
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plimsoll.margin.onchain import Margin, UnderlyingMargin
-
-WAD = 10**18
 
 
 @click.command()

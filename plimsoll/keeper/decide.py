@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plimsoll.config import WAD
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plimsoll.chain.state import AccountState, State
-
-WAD = 10**18
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from eth_utils.crypto import keccak
-
 from plimsoll.chain.client import Reverted
 from plimsoll.chain.state import read_state
 from plimsoll.chain.system import CASH
@@ -56,9 +54,8 @@ def open_account(system: System, sender: Sender, dollars: Decimal, *, mint: bool
     held = chain.read(cash.balanceOf(sender.address))
     if held < units and not mint:
         raise PlimsollError(f"{sender.address} has {Decimal(held) / 10**entry.decimals:,f} {name}, not {dollars:,f}")
-    created = chain.send(house.createAccount(), sender).logs
-    topic = "0x" + keccak(text="AccountCreated(uint64,address)").hex()
-    account = next(int(log["topics"][1], 16) for log in created if log["topics"][0] == topic)
+    events = [house.read_event(log) for log in chain.send(house.createAccount(), sender).logs]
+    account = next(int(event.arguments["account"]) for event in events if event and event.name == "AccountCreated")
     if units:
         if mint:
             chain.send(cash.mint(sender.address, int(units)), sender)

@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from plimsoll.chain.abi import Event
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Receipt, Reverted, Sender
 from plimsoll.chain.deploy import deploy
@@ -41,7 +42,7 @@ from plimsoll.keeper.decide import Policy
 from plimsoll.keeper.run import Keeper
 from simulation.audit import Audit
 from simulation.invariants import Standing, check_rising, standing_of
-from simulation.observe import Emitted, Observer, imagined
+from simulation.observe import Observer, imagined
 from simulation.probes import ORACLE_ERRORS
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ class House(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.chain.rpc("evm_revert", self.mark)
 
-    def note_bid(self, event: Emitted, before: Standing, after: Standing) -> None:  # noqa: ARG002 - the hook's signature
-        solvent = self.stage.observer.bid(event.arguments["bid"])["cover"] == 0
+    def note_bid(self, event: Event, before: Standing, after: Standing) -> None:  # noqa: ARG002 - the hook's signature
+        solvent = event.arguments["bid"].cover == 0
         self.audit.seen["solvent bid" if solvent else "insolvent bid"] += 1
 
     @initialize()
