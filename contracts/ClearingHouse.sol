@@ -2,12 +2,13 @@
 pragma solidity 0.8.30;
 
 import { IClearingHouse } from "./interfaces/IClearingHouse.sol";
+import { IInstrumentRegistry } from "./interfaces/IInstrumentRegistry.sol";
 import { IInsuranceFund } from "./interfaces/IInsuranceFund.sol";
 import { ILiquidationEngine } from "./interfaces/ILiquidationEngine.sol";
 import { IMarginEngine } from "./interfaces/IMarginEngine.sol";
 import { IPriceOracle } from "./interfaces/IPriceOracle.sol";
 import { AuctionMath } from "./libraries/AuctionMath.sol";
-import { Instrument, InstrumentLibrary } from "./types/Instrument.sol";
+import { Instrument } from "./types/Instrument.sol";
 import { Margin } from "./types/Margin.sol";
 import { Order } from "./types/Order.sol";
 import { Collateral, Portfolio, Position } from "./types/Portfolio.sol";
@@ -23,15 +24,19 @@ import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMath
 import { LibBit } from "solady/src/utils/LibBit.sol";
 
 /// @title ClearingHouse
-/// @notice Accounts, collateral, positions, trades and variation margin.
+/// @notice Accounts, collateral, positions, trades, variation margin and the settlement of expired options.
 ///
 /// How the money is counted, in wad dollars:
 ///
-///     Σ cash + Σ quote + fees ≤ held(cash) · 10^(18 − decimals)      equal until a loss is shared, then off by rounding
-///     Σ size = 0 for every instrument
+///     Σ cash + Σ quote + Σ size · payoff + fees ≤ held(cash) · 10^(18 − decimals)
+///                            payoff of settled expiries; equal but for the rounding of shared losses and payoffs
+///     Σ size = 0             for every instrument but settled ones, whose holders are paid one by one
 ///     equity = cash + Σ (size · price + quote) + Σ collateral · price
 ///
-/// Every action runs the same way: guard, checks on what was signed or asked, effects, margin (GATE), token transfer last.
+/// Options are paid for in cash at the trade, so they have no quote; their payoff becomes cash once the expiry is settled.
+///
+/// Every action runs the same way: guard, checks on what was signed or asked, expired options into cash, effects, margin
+/// (GATE), token transfer last.
 contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuardTransient {
     using SafeCast for uint256;
     using SafeCast for int256;
@@ -55,6 +60,9 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
     /// @dev Ten billion units and a billion dollars a unit: no product in a margin computation can overflow.
     int256 private constant MAXIMUM_SIZE = 1e28;
     uint256 private constant MAXIMUM_PRICE = 1e27;
+
+    /// @dev A trillion units of any asset, whatever its cap, for the same reason [wad].
+    uint256 private constant MAXIMUM_HELD = 1e30;
 
     /// @dev Below this the loss index has lost its precision; only losses of a million millionths of all cash lead there.
     uint256 private constant MINIMUM_LOSS_INDEX = 1e9;
@@ -80,6 +88,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
     }
 
     IPriceOracle public immutable priceOracle;
+    IInstrumentRegistry public immutable registry;
 
     /// @inheritdoc IClearingHouse
     address public marginEngine;
@@ -99,7 +108,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
     /// @inheritdoc IClearingHouse
     uint256 public fees;
     /// @inheritdoc IClearingHouse
-    mapping(Instrument => bool) public isListed;
+    mapping(uint16 underlying => uint256) public openInterestOf;
     /// @inheritdoc IClearingHouse
     mapping(uint16 asset => uint256) public heldOf;
     /// @inheritdoc IClearingHouse
@@ -109,12 +118,18 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
     mapping(uint64 account => Account) private _accounts;
 
     /// @param cashToken The dollar every ledger is kept in. @param cashCap Most of it that may be held, token units.
-    constructor(address authority, IPriceOracle priceOracle_, address cashToken, uint128 cashCap)
-        AccessManaged(authority)
-        EIP712("Plimsoll", "1")
-    {
-        if (authority == address(0) || address(priceOracle_) == address(0)) revert ClearingHouseZeroAddress();
+    constructor(
+        address authority,
+        IPriceOracle priceOracle_,
+        IInstrumentRegistry registry_,
+        address cashToken,
+        uint128 cashCap
+    ) AccessManaged(authority) EIP712("Plimsoll", "1") {
+        if (authority == address(0) || address(priceOracle_) == address(0) || address(registry_) == address(0)) {
+            revert ClearingHouseZeroAddress();
+        }
         priceOracle = priceOracle_;
+        registry = registry_;
         _listAsset(cashToken, 0, cashCap);
     }
 
@@ -156,7 +171,8 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         if (amount == 0) revert ClearingHouseZeroAmount();
         Asset memory listed = _assetOf(asset);
         uint256 held = heldOf[asset];
-        if (held + amount > listed.cap) revert ClearingHouseAssetCap(asset, held + amount, listed.cap);
+        uint256 cap = FixedPoint.min(listed.cap, MAXIMUM_HELD / _scale(listed.decimals));
+        if (held + amount > cap) revert ClearingHouseAssetCap(asset, held + amount, cap);
         uint256 balance = IERC20(listed.token).balanceOf(address(this));
         if (balance < held) revert ClearingHouseLedgerMismatch(asset, balance, held);
 
@@ -175,6 +191,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         if (receiver == address(0)) revert ClearingHouseZeroAddress();
         _requireNoShortfall();
         Asset memory listed = _assetOf(asset);
+        _settleExpired(account);
         _take(account, asset, amount, listed.decimals);
         uint256 held = heldOf[asset];
         // Cash lent to accounts in debt is not here to be paid out.
@@ -195,6 +212,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         _requireAccount(to);
         if (from == to) revert ClearingHouseSelfTrade(from);
         uint8 decimals = _assetOf(asset).decimals;
+        _settleExpired(from);
         _take(from, asset, amount, decimals);
         _give(to, asset, amount, decimals);
         emit Transferred(from, to, asset, amount);
@@ -212,7 +230,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         uint128 size
     ) external nonReentrant returns (uint256 price, uint256 quote) {
         if (size == 0) revert ClearingHouseZeroAmount();
-        if (!isListed[maker.instrument]) revert ClearingHouseUnknownInstrument(maker.instrument);
+        registry.requireTradable(maker.instrument);
         if (maker.account == taker.account) revert ClearingHouseSelfTrade(maker.account);
         _requireCrossing(maker, taker);
         _fill(maker, makerSignature, size);
@@ -241,6 +259,12 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         amount = _settleVariation(account);
     }
 
+    /// @inheritdoc IClearingHouse
+    function settleExpired(uint64 account) external nonReentrant returns (int256 amount) {
+        _requireAccount(account);
+        amount = _settleExpired(account);
+    }
+
     // ─── Liquidation
 
     /// @inheritdoc IClearingHouse
@@ -261,6 +285,8 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         covered = FixedPoint.min(fundUnits * scale, liquidation.cover);
         shared = liquidation.cover - covered;
 
+        // Only the bidder's, to make room: the engine has settled the account's before it worked out these amounts.
+        _settleExpired(liquidation.bidder);
         _movePortfolio(liquidation.account, liquidation.bidder, liquidation.fraction);
         _addCash(liquidation.account, liquidation.accountCash);
         // Shared before anybody is paid, so that the bidder gets what it was promised.
@@ -379,14 +405,6 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
     }
 
     /// @inheritdoc IClearingHouse
-    function listPerpetual(uint16 underlying) external restricted returns (Instrument instrument) {
-        if (underlying == 0 || !priceOracle.hasFeed(underlying)) revert ClearingHouseUnderlyingHasNoFeed(underlying);
-        instrument = InstrumentLibrary.perpetual(underlying);
-        isListed[instrument] = true;
-        emit InstrumentListed(instrument);
-    }
-
-    /// @inheritdoc IClearingHouse
     function setModules(address marginEngine_, address liquidationEngine_, address insuranceFund_) external restricted {
         if (marginEngine != address(0)) revert ClearingHouseModulesAlreadySet();
         if (marginEngine_ == address(0) || liquidationEngine_ == address(0) || insuranceFund_ == address(0)) {
@@ -401,28 +419,27 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
     /// @dev GATE for what can only take from an account, and for bidders. A volatility feed that is out of date bars new
     /// risk by choice, but not a liquidation.
     function _requireInitialMargin(uint64 account, bool freshVolatility) private view {
-        Margin memory margin = IMarginEngine(marginEngine).marginOf(account);
-        if (margin.equity < margin.initial.total.toInt256()) {
-            revert ClearingHouseInsufficientMargin(account, margin.equity, margin.initial.total);
-        }
-        if (freshVolatility && !margin.fresh) revert ClearingHouseStaleVolatility(account);
+        (int256 equity, uint256 requirement, bool fresh) = IMarginEngine(marginEngine).initialMarginOf(account);
+        if (equity < requirement.toInt256()) revert ClearingHouseInsufficientMargin(account, equity, requirement);
+        if (freshVolatility && !fresh) revert ClearingHouseStaleVolatility(account);
     }
 
     /// @dev GATE for trades: above initial margin after, or the trade made the account's risk no larger and its health no
     /// worse. Without the second half a trader in trouble could sell to a friend at a price that leaves the loss here.
     function _requireMarginOrReduction(uint64 account, Portfolio memory before_) private view {
-        Margin memory afterwards = IMarginEngine(marginEngine).marginOf(account);
-        int256 equity = afterwards.equity;
-        if (equity >= afterwards.initial.total.toInt256() && afterwards.fresh) return;
+        IMarginEngine engine = IMarginEngine(marginEngine);
+        (int256 equity, uint256 requirement, bool fresh) = engine.initialMarginOf(account);
+        if (equity >= requirement.toInt256() && fresh) return;
 
-        Margin memory earlier = IMarginEngine(marginEngine).marginOfPortfolio(before_);
+        Margin memory afterwards = engine.marginOf(account);
+        Margin memory earlier = engine.marginOfPortfolio(before_);
         if (
             afterwards.initial.total <= earlier.initial.total
                 && afterwards.maintenance.total <= earlier.maintenance.total
                 && _isAsHealthy(earlier.equity, earlier.maintenance.total, equity, afterwards.maintenance.total)
         ) return;
-        if (!afterwards.fresh) revert ClearingHouseStaleVolatility(account);
-        revert ClearingHouseInsufficientMargin(account, equity, afterwards.initial.total);
+        if (!fresh) revert ClearingHouseStaleVolatility(account);
+        revert ClearingHouseInsufficientMargin(account, equity, requirement);
     }
 
     /// @dev Solvent: equity over maintenance may not fall, nor equity below zero. Insolvent: no more may be lost.
@@ -479,6 +496,8 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         private
         returns (uint256 price, uint256 quote)
     {
+        _settleExpired(maker.account);
+        _settleExpired(taker.account);
         Portfolio memory makerBefore = portfolioOf(maker.account);
         Portfolio memory takerBefore = portfolioOf(taker.account);
         price = maker.limitPrice;
@@ -496,8 +515,14 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
     function _exchange(uint64 buyer, uint64 seller, Instrument instrument, uint256 size, uint256 price, uint256 quote)
         private
     {
-        _addPosition(buyer, instrument, int256(size), -int256(quote));
-        _addPosition(seller, instrument, -int256(size), int256(quote));
+        int256 deferred = int256(quote);
+        if (instrument.isOption()) {
+            // A premium is not deferred: it is paid here and now.
+            deferred = 0;
+            _addCash(buyer, -int256(quote));
+            _addCash(seller, int256(quote));
+        }
+        _movePosition(seller, buyer, instrument, int256(size), -deferred);
         emit Traded(instrument, buyer, seller, size, price, quote);
     }
 
@@ -516,13 +541,30 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         ++state.nonce;
     }
 
+    /// @dev Moves size and quote from one account's position to another's. The open interest changes by what the two are
+    /// long more or less than before.
+    function _movePosition(uint64 from, uint64 to, Instrument instrument, int256 size, int256 quote) private {
+        int256 change = _addPosition(from, instrument, -size, -quote) + _addPosition(to, instrument, size, quote);
+        if (change != 0) _addOpenInterest(instrument, change);
+    }
+
+    function _addOpenInterest(Instrument instrument, int256 change) private {
+        uint16 underlying = instrument.underlying();
+        openInterestOf[underlying] = uint256(int256(openInterestOf[underlying]) + change);
+    }
+
     /// @dev Adds to a position; one that is closed leaves its quote in cash.
-    function _addPosition(uint64 account, Instrument instrument, int256 size, int256 quote) private {
+    /// @return change Of what the account is long [wad].
+    function _addPosition(uint64 account, Instrument instrument, int256 size, int256 quote)
+        private
+        returns (int256 change)
+    {
         Account storage state = _accounts[account];
         PositionState memory position = state.positions[instrument];
         bool held = position.size != 0;
         size += position.size;
         quote += position.quote;
+        change = FixedPoint.max(size, 0) - FixedPoint.max(position.size, 0);
         if (size > MAXIMUM_SIZE || size < -MAXIMUM_SIZE) {
             revert ClearingHousePositionTooLarge(account, instrument, size);
         }
@@ -531,7 +573,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
             delete state.positions[instrument];
             if (held) _dropInstrument(state, instrument);
             if (quote != 0) _addCash(account, quote);
-            return;
+            return change;
         }
         state.positions[instrument] = PositionState(size.toInt128(), quote.toInt128());
         if (!held) {
@@ -587,6 +629,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         if (count == 0) return 0;
         for (uint256 i; i < count; ++i) {
             Instrument instrument = state.instruments[i];
+            if (instrument.isOption()) continue;
             PositionState storage position = state.positions[instrument];
             (uint256 price,) = priceOracle.price(instrument.underlying());
             int256 gain = AuctionMath.shareDown(position.size, price) + position.quote;
@@ -595,6 +638,29 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
         }
         _addCash(account, amount);
         emit VariationSettled(account, amount, cashOf(account));
+    }
+
+    /// @dev Options whose expiry is settled become cash, rounded down for either side, and are gone. Others stay.
+    function _settleExpired(uint64 account) private returns (int256 amount) {
+        Account storage state = _accounts[account];
+        bool settled;
+        // Backwards: an instrument that is dropped has its place taken by the last one.
+        for (uint256 i = state.instruments.length; i != 0; --i) {
+            Instrument instrument = state.instruments[i - 1];
+            uint40 expiry = instrument.expiry();
+            if (expiry == 0 || block.timestamp <= expiry) continue;
+            uint256 price = registry.settlementPriceOf(instrument.underlying(), expiry);
+            if (price == 0) continue;
+            int256 size = state.positions[instrument].size;
+            int256 payoff = AuctionMath.shareDown(size, instrument.payoff(price));
+            delete state.positions[instrument];
+            _dropInstrument(state, instrument);
+            if (size > 0) _addOpenInterest(instrument, -size);
+            amount += payoff;
+            settled = true;
+            emit ExpiredSettled(account, instrument, size, payoff);
+        }
+        if (settled) _addCash(account, amount);
     }
 
     /// @dev Moves a fraction of every position and of every collateral but cash. Roundings leave the rest behind.
@@ -607,8 +673,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, EIP712, ReentrancyGuard
             int256 size = AuctionMath.shareTowardsZero(position.size, fraction);
             if (size == 0) continue;
             int256 quote = AuctionMath.shareTowardsZero(position.quote, fraction);
-            _addPosition(from, instrument, -size, -quote);
-            _addPosition(to, instrument, size, quote);
+            _movePosition(from, to, instrument, size, quote);
         }
         uint256 bits = state.assets;
         for (uint16 asset = 1; bits >> asset != 0; ++asset) {

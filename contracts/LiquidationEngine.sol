@@ -53,6 +53,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         }
         Auction storage auction = _auctions[account];
         if (auction.startedAt != 0) revert LiquidationAlreadyFlagged(account);
+        clearingHouse.settleExpired(account);
         Margin memory margin = _marginOf(account);
         if (!_isLiquidatable(margin)) {
             revert LiquidationNotLiquidatable(account, margin.equity, margin.maintenance.total);
@@ -78,6 +79,8 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         // Optional, or an owner could hold off every bid by touching the account in front of it.
         if (nonce != ANY_NONCE && nonce != current) revert LiquidationStaleBid(account, nonce, current);
 
+        // Payoffs first: the bid divides cash as it is, and what is left of an expired option is cash.
+        clearingHouse.settleExpired(account);
         IClearingHouse.Liquidation memory liquidation;
         (taken, liquidation) = _calculateBid(account, maximumFraction);
         _requireWithinLimit(taken, limitPrice);

@@ -6,17 +6,20 @@ import { Order } from "../types/Order.sol";
 import { Portfolio } from "../types/Portfolio.sol";
 
 /// @title IClearingHouse
-/// @notice Accounts, collateral, positions, trades and variation margin: the only holder of clients' money.
+/// @notice Accounts, collateral, positions, trades, variation margin and the settlement of expired options: the only holder
+/// of clients' money.
 ///
 /// Money. Asset 0 is cash, a dollar token; every account has a signed cash ledger in wad. A position is (size, quote):
 /// its quote collects what was paid and received for it, so a trade moves equal and opposite sizes and quotes and is
 /// zero-sum to the wei whatever the rounding (ZERO-SUM). Variation margin moves unrealised profit from quote to cash.
+/// Options have no quote: the premium moves in cash at the trade, the payoff once the registry has settled the expiry, by a
+/// permissionless call or before anything else that moves the account's money (withdrawal, transfer, trade, liquidation).
 /// Other assets are kept in the units of their underlying and never lent.
 interface IClearingHouse {
     /// @param token ERC-20.
     /// @param decimals Its decimals when listed.
     /// @param underlying Whose price it carries; 0 for cash.
-    /// @param cap Most that may be held, token units.
+    /// @param cap Most that may be held, token units; never more than a trillion units of the underlying.
     struct Asset {
         address token;
         uint8 decimals;
@@ -51,7 +54,6 @@ interface IClearingHouse {
     event OperatorSet(uint64 indexed account, address indexed operator, uint8 permissions);
     event AssetListed(uint16 indexed asset, address token, uint8 decimals, uint16 underlying, uint128 cap);
     event AssetCapSet(uint16 indexed asset, uint128 cap);
-    event InstrumentListed(Instrument indexed instrument);
     event Deposited(uint64 indexed account, uint16 indexed asset, address indexed sender, uint256 amount);
     event Withdrawn(uint64 indexed account, uint16 indexed asset, address indexed receiver, uint256 amount);
     event Transferred(uint64 indexed from, uint64 indexed to, uint16 indexed asset, uint256 amount);
@@ -69,6 +71,7 @@ interface IClearingHouse {
     event OrderCancelled(bytes32 indexed order, uint64 indexed account);
     event OrdersCancelled(uint64 indexed account, uint64 epoch);
     event VariationSettled(uint64 indexed account, int256 amount, int256 cash);
+    event ExpiredSettled(uint64 indexed account, Instrument indexed instrument, int256 size, int256 amount);
     event Liquidated(
         uint64 indexed account, uint64 indexed bidder, Liquidation liquidation, uint256 covered, uint256 shared
     );
@@ -82,7 +85,6 @@ interface IClearingHouse {
     error ClearingHouseAssetAlreadyListed(address token);
     error ClearingHouseTooManyAssets(uint256 maximum);
     error ClearingHouseUnsupportedDecimals(address token, uint8 decimals);
-    error ClearingHouseUnknownInstrument(Instrument instrument);
     error ClearingHouseUnderlyingHasNoFeed(uint16 underlying);
     error ClearingHouseZeroAmount();
     /// @notice More would be held than the asset's cap.
@@ -143,7 +145,8 @@ interface IClearingHouse {
 
     // ─── Trading
 
-    /// @notice Settle two signed orders that cross, at the maker's limit price. Anyone may.
+    /// @notice Settle two signed orders that cross, at the maker's limit price. Anyone may. The instrument must be listed and
+    /// not expired (the registry says so). A perpetual's price is owed through its quote, an option's premium paid in cash.
     /// @param size Units [wad], at most what is left of each order.
     /// @return price The price [wad]. @return quote Dollars that changed sides [wad].
     function settleTrade(
@@ -169,9 +172,15 @@ interface IClearingHouse {
     /// @notice The epoch an order must carry to be valid.
     function epochOf(uint64 account) external view returns (uint64);
 
-    /// @notice Variation margin: move an account's unrealised profit or loss into its cash at the index price. Anyone may.
+    /// @notice Variation margin: move an account's unrealised profit or loss on perpetuals into its cash at the index price.
+    /// Anyone may.
     /// @return amount Dollars moved [wad], rounded against the account.
     function settleVariation(uint64 account) external returns (int256 amount);
+
+    /// @notice Turn an account's expired options into cash: size · payoff at the settlement price. Anyone may; options whose
+    /// expiry the registry has not settled yet are left as they are.
+    /// @return amount Dollars moved [wad], each position's rounded against the account.
+    function settleExpired(uint64 account) external returns (int256 amount);
 
     // ─── Liquidation
 
@@ -209,7 +218,9 @@ interface IClearingHouse {
 
     function assetOf(uint16 asset) external view returns (Asset memory);
 
-    function isListed(Instrument instrument) external view returns (bool);
+    /// @notice Open interest: Σ of long sizes over the underlying's perpetuals and options [wad units]. Expired options count
+    /// until they have become cash.
+    function openInterestOf(uint16 underlying) external view returns (uint256);
 
     /// @notice Token units the ledger says are held.
     function heldOf(uint16 asset) external view returns (uint256);
@@ -233,9 +244,6 @@ interface IClearingHouse {
     function listAsset(address token, uint16 underlying, uint128 cap) external returns (uint16 asset);
 
     function setAssetCap(uint16 asset, uint128 cap) external;
-
-    /// @notice List a perpetual on an underlying that has a price feed.
-    function listPerpetual(uint16 underlying) external returns (Instrument);
 
     /// @notice Set the contracts this one works with, once and for all.
     function setModules(address marginEngine, address liquidationEngine, address insuranceFund) external;

@@ -75,7 +75,8 @@ interface ILiquidationEngine {
     error LiquidationHarmsAccount(uint64 account, int256 equityBefore, int256 equityAfter);
     error LiquidationBadParameters(string reason);
 
-    /// @notice Start an account's auction. Anyone may; the fee goes to `keeper` at the first bid.
+    /// @notice Start an account's auction. Anyone may; the fee goes to `keeper` at the first bid. Options whose expiry is
+    /// settled become cash first, here and at every bid; one that is not settled yet stops neither.
     function flag(uint64 account, uint64 keeper) external;
 
     /// @notice Take part of an account's portfolio. Owner or trading operator of `bidder` only.
@@ -86,7 +87,8 @@ interface ILiquidationEngine {
         external
         returns (Bid memory);
 
-    /// @notice What a bid would do now. Reverts as the bid would, but for the bidder's own margin.
+    /// @notice What a bid would do now. Reverts as the bid would, but for the bidder's own margin. Expired options that a bid
+    /// would first turn into cash are counted at their payoff, not yet rounded.
     function previewBid(uint64 account, uint256 maximumFraction) external view returns (Bid memory);
 
     /// @notice End the auction of an account that is above maintenance again. Anyone may.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import { Margin } from "../types/Margin.sol";
+import { Instrument } from "../types/Instrument.sol";
+import { Greeks, Margin, ScenarioLosses } from "../types/Margin.sol";
 import { Portfolio } from "../types/Portfolio.sol";
 
 /// @title IMarginEngine
@@ -17,6 +18,23 @@ interface IMarginEngine {
 
     /// @notice Margin of any portfolio, held or imagined.
     function marginOfPortfolio(Portfolio calldata portfolio) external view returns (Margin memory);
+
+    /// @notice What the gate needs and no more: the same figures as in marginOf, for less gas.
+    /// @return equity [wad dollars]
+    /// @return requirement Initial margin [wad dollars]
+    /// @return fresh Whether every volatility feed the account depends on is up to date.
+    function initialMarginOf(uint64 account) external view returns (int256 equity, uint256 requirement, bool fresh);
+
+    /// @notice Greeks by underlying, ids rising.
+    function greeksOf(uint64 account) external view returns (Greeks[] memory);
+
+    /// @notice Losses by underlying at every node of the grid, ids rising.
+    function scenarioLosses(uint64 account) external view returns (ScenarioLosses[] memory);
+
+    /// @notice Mark price of an instrument: the index price of a perpetual, Black-76 on the surface for an option, its payoff
+    /// once expired (at the settlement price, until then at the index price).
+    /// @return price Dollars a unit [wad]. @return volatility Implied volatility, annualised [wad]; 0 where there is none.
+    function markOf(Instrument instrument) external view returns (uint256 price, uint256 volatility);
 
     /// @notice Haircut of an asset held alone: the initial requirement of that much of it, as part of its value.
     /// @param asset Collateral asset id. @param amount Token units.

@@ -30,7 +30,7 @@ interface IRiskParameters {
 
     /// @notice The field has no bounds, so nothing may be set.
     error RiskParametersUnknownField(Field field);
-    /// @notice The value is outside the field's absolute bounds.
+    /// @notice The value is outside the field's absolute bounds, or outside what the other numbers leave of them.
     error RiskParametersOutOfBounds(Field field, int256 value, int256 minimum, int256 maximum);
     /// @notice The change names underlyings that do not fit the field's scope.
     error RiskParametersWrongScope(Field field, uint16 underlying, uint16 other);
@@ -39,7 +39,11 @@ interface IRiskParameters {
     /// @notice Bounds with minimum above maximum.
     error RiskParametersBadBounds(Field field, int256 minimum, int256 maximum);
 
-    /// @notice Apply a bundle, all of it or nothing. Restricted to the steward and to governance.
+    /// @notice Apply a bundle, all of it or nothing. Restricted to the steward and to governance. After it the numbers must
+    /// agree: floor ≤ stress ≤ cap of volatility, maintenance ≤ initial horizon, low ≤ high correlation, bracket rates and
+    /// notionals rising, lower ≤ upper open interest and its scale at least one where there is an upper, and no arbitrage on
+    /// the volatility surface, at the floor or at the cap, shocked or not (VolatilitySurface.requireArbitrageFree, whose
+    /// errors are passed on). An underlying whose surface was never set has no options, and no surface to check.
     function applyBundle(ParameterChange[] calldata changes, Provenance calldata provenance) external;
 
     /// @notice Set a field's absolute bounds; both 0 to take the field away. Restricted to governance. Bounds hold for the
@@ -60,10 +64,11 @@ interface IRiskParameters {
 
     /// @notice All that margin over these underlyings needs, in one call.
     /// @param underlyings Ids, strictly rising; anything else reverts with RiskParametersWrongScope.
+    /// @param options Whether the volatility surfaces (slot 3) are needed; if not, their words are left 0 and not read.
     /// @return common The word common to all.
-    /// @return words Two words an underlying, in the same order.
+    /// @return words Four words an underlying (slots 0–3), in the same order.
     /// @return pairs One word a pair, in the order (0,1), (0,2), …, (1,2), …
-    function snapshot(uint16[] calldata underlyings)
+    function snapshot(uint16[] calldata underlyings, bool options)
         external
         view
         returns (uint256 common, uint256[] memory words, uint256[] memory pairs);

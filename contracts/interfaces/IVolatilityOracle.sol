@@ -58,18 +58,21 @@ interface IVolatilityOracle {
     /// Volatilities round up, against the account.
     /// @return live Annualised volatility behind initial margin [wad].
     /// @return maintenance Annualised volatility behind maintenance margin [wad], never above live.
+    /// @return mark 30-day at-the-money volatility that options are marked at, annualised [wad]: what the feed reports where
+    /// that lies within the feed's bounds, out of date or not; else maintenance. Never above the cap.
     /// @return age Seconds since the feed reported; the largest integer where it does not say.
     /// @return fresh Whether the feed passed every check.
     function levels(uint16 underlying)
         external
         view
-        returns (uint256 live, uint256 maintenance, uint256 age, bool fresh);
+        returns (uint256 live, uint256 maintenance, uint256 mark, uint256 age, bool fresh);
 
     /// @notice Realised volatility from the price feed's rounds as of the last poke, annualised [wad].
     function realised(uint16 underlying) external view returns (uint256);
 
     /// @notice What the feed says now.
-    /// @return volatility Annualised [wad], rounded up; 0 where the feed does not answer with a positive number.
+    /// @return volatility Annualised [wad], rounded up; 0 where the feed does not answer with a positive number, or in other
+    /// decimals than it had when it was set.
     /// @return age Seconds since it was reported; the largest integer where the feed does not say.
     /// @return ok Whether it passed every check.
     function reported(uint16 underlying) external view returns (uint256 volatility, uint256 age, bool ok);

@@ -4,7 +4,8 @@ pragma solidity 0.8.30;
 import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title RiskMath
-/// @notice The arithmetic of a requirement on delta-one exposures. Every result rounds up: against the account.
+/// @notice The arithmetic that all requirements share. Every result rounds up: against the account.
+/// Unchecked: parameters are below 2^31, volatilities below 2^72, times below 2^32 and amounts of dollars below 2^160.
 library RiskMath {
     uint256 internal constant WAD = 1e18;
     uint256 internal constant MILLION = 1e6;
@@ -13,68 +14,22 @@ library RiskMath {
     /// @dev √365 · 1e18, rounded down: it divides.
     uint256 private constant SQRT_DAYS_A_YEAR = 19_104_973_174_542_800_179;
 
-    /// @dev Exposures are squared in billionths of a dollar, so that 1e21 dollars still fit.
-    uint256 private constant COVARIANCE_UNIT = 1e9;
-
     /// @notice r = z · σ · √(t / year): the expected-shortfall move over t, relative to the price.
     /// @param volatility Annualised [wad]. @param tail z [millionths]. @param time Horizon plus age of the price [seconds].
     /// @return [wad]
     function rangeUp(uint256 volatility, uint256 tail, uint256 time) internal pure returns (uint256) {
-        uint256 root = sqrtUp((time * WAD * WAD + YEAR - 1) / YEAR);
-        return FixedPoint.fullMulDivUp(volatility * tail, root, MILLION * WAD);
-    }
-
-    /// @notice Loss of an exposure at the worse end of its range. A long can't lose more than all of it.
-    /// @param exposure Dollars [wad], positive long. @param range [wad] @return Dollars [wad]
-    function standaloneLossUp(int256 exposure, uint256 range) internal pure returns (uint256) {
-        if (exposure >= 0 && range > WAD) range = WAD;
-        return FixedPoint.fullMulDivUp(FixedPoint.abs(exposure), range, WAD);
-    }
-
-    /// @notice Loss of an exposure at one end of its range, a gain being negative.
-    /// @param up Whether the price is at the upper end. @return Dollars [wad], rounded up
-    function nodeLossUp(int256 exposure, uint256 range, bool up) internal pure returns (int256) {
-        if (!up && range > WAD) range = WAD;
-        bool loses = (exposure < 0) == up;
-        uint256 size = FixedPoint.abs(exposure);
-        return
-            loses ? int256(FixedPoint.fullMulDivUp(size, range, WAD)) : -int256(FixedPoint.fullMulDiv(size, range, WAD));
+        unchecked {
+            uint256 root = sqrtUp((time * WAD * WAD + YEAR - 1) / YEAR);
+            return FixedPoint.fullMulDivUp(volatility * tail, root, MILLION * WAD);
+        }
     }
 
     /// @notice (1 − offset) · standalone + offset · joint.
     /// @param offset Part of the standalone sum that may be offset [millionths].
     function gridUp(uint256 standalone, uint256 joint, uint256 offset) internal pure returns (uint256) {
-        return FixedPoint.fullMulDivUp(standalone, MILLION - offset, MILLION)
-            + FixedPoint.fullMulDivUp(joint, offset, MILLION);
-    }
-
-    /// @notice √(Σ_u Σ_v ρ_uv · a_u · a_v): expected shortfall of jointly elliptical moves, where a_u is the expected
-    /// shortfall of u alone, signed like its exposure (McNeil, Frey & Embrechts, Quantitative Risk Management, 2015, §8.3).
-    /// The worse of two correlation matrices is taken entry by entry, ρ_high where a_u · a_v > 0 and ρ_low where it is
-    /// negative, which is never less than the worse of the two whole matrices.
-    /// @param losses a_u [wad dollars]. @param low Upper triangle, row by row [millionths]. @param high Likewise.
-    /// @return [wad dollars]
-    function expectedShortfallUp(int256[] memory losses, int256[] memory low, int256[] memory high)
-        internal
-        pure
-        returns (uint256)
-    {
-        uint256 count = losses.length;
-        int256 sum;
-        uint256 pair;
-        for (uint256 i; i < count; ++i) {
-            int256 a = _scaled(losses[i]);
-            sum += a * a;
-            for (uint256 j = i + 1; j < count; ++j) {
-                int256 product = a * _scaled(losses[j]);
-                int256 correlation = product > 0 ? high[pair] : low[pair];
-                sum += _ceilDiv(2 * product * correlation, int256(MILLION));
-                ++pair;
-            }
+        unchecked {
+            return (standalone * (MILLION - offset) + joint * offset + MILLION - 1) / MILLION;
         }
-        // Not a matrix of any two variables, if this is negative; the grid then decides alone.
-        if (sum <= 0) return 0;
-        return sqrtUp(uint256(sum)) * COVARIANCE_UNIT;
     }
 
     /// @notice N · (½ spread + ⅔ · Y · σ_day · √(N / ADV)): what it costs to close, by the square-root law of market impact
@@ -88,11 +43,13 @@ library RiskMath {
         returns (uint256)
     {
         if (notional == 0) return 0;
-        uint256 daily = FixedPoint.divUp(volatility * WAD, SQRT_DAYS_A_YEAR);
-        uint256 root = sqrtUp(FixedPoint.fullMulDivUp(notional, WAD, dailyVolume * 1000));
-        uint256 impactRate = FixedPoint.fullMulDivUp(2 * impact * daily, root, 3 * MILLION * WAD);
-        uint256 rate = FixedPoint.divUp(halfSpread * WAD, MILLION) + impactRate;
-        return FixedPoint.fullMulDivUp(notional, rate, WAD);
+        unchecked {
+            uint256 daily = FixedPoint.divUp(volatility * WAD, SQRT_DAYS_A_YEAR);
+            uint256 root = sqrtUp(FixedPoint.fullMulDivUp(notional, WAD, dailyVolume * 1000));
+            uint256 impactRate = FixedPoint.fullMulDivUp(2 * impact * daily, root, 3 * MILLION * WAD);
+            uint256 rate = halfSpread * (WAD / MILLION) + impactRate;
+            return FixedPoint.fullMulDivUp(notional, rate, WAD);
+        }
     }
 
     function sqrtUp(uint256 x) internal pure returns (uint256 root) {
@@ -103,14 +60,38 @@ library RiskMath {
         }
     }
 
-    /// @dev Away from zero, so that a loss is never scaled to a smaller one.
-    function _scaled(int256 loss) private pure returns (int256) {
-        uint256 size = FixedPoint.divUp(FixedPoint.abs(loss), COVARIANCE_UNIT);
-        return loss < 0 ? -int256(size) : int256(size);
+    /// @notice Least initial margin by notional brackets, each with its own rate, so that leverage falls with size.
+    /// @param notional Below 2^190 [wad dollars].
+    /// @param word Slot 2 of RiskParameters: lanes 0–3 the rates of the brackets [millionths], lanes 4–6 where each but the
+    /// last ends [thousand dollars], rising. @return [wad dollars]
+    function leverageFloorUp(uint256 notional, uint256 word) internal pure returns (uint256) {
+        uint256 sum;
+        uint256 start;
+        // A rate and an end are below 2^31, and start never passes notional.
+        unchecked {
+            for (uint256 i; i < 4; ++i) {
+                uint256 end = i == 3 ? notional : FixedPoint.min(notional, uint32(word >> (128 + 32 * i)) * 1000 * WAD);
+                sum += (end - start) * uint32(word >> (32 * i));
+                start = end;
+            }
+            return (sum + MILLION - 1) / MILLION;
+        }
     }
 
-    function _ceilDiv(int256 a, int256 b) private pure returns (int256) {
-        int256 quotient = a / b;
-        return a > 0 && quotient * b != a ? quotient + 1 : quotient;
+    /// @notice Scale of initial margin: one up to the lower open interest, `highest` from the upper on, a line between.
+    /// @param interest [wad dollars]. @param lower [thousand dollars]. @param upper Likewise. @param highest [millionths].
+    /// @return [wad]
+    function openInterestScaleUp(uint256 interest, uint256 lower, uint256 upper, uint256 highest)
+        internal
+        pure
+        returns (uint256)
+    {
+        unchecked {
+            (lower, upper) = (lower * 1000 * WAD, upper * 1000 * WAD);
+            if (interest <= lower || highest <= MILLION) return WAD;
+            uint256 extra = (highest - MILLION) * (WAD / MILLION);
+            if (interest >= upper) return WAD + extra;
+            return WAD + FixedPoint.fullMulDivUp(extra, interest - lower, upper - lower);
+        }
     }
 }

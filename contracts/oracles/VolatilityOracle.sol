@@ -35,16 +35,20 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     function levels(uint16 underlying)
         external
         view
-        returns (uint256 live, uint256 maintenance, uint256 age, bool fresh)
+        returns (uint256 live, uint256 maintenance, uint256 mark, uint256 age, bool fresh)
     {
+        VolatilityFeed memory feed = _feedOf(underlying);
         uint256 volatility;
-        (volatility, age, fresh) = _reported(_feedOf(underlying));
+        (volatility, age, fresh) = _reported(feed);
         (uint256 word,) = riskParameters.wordsOf(underlying);
         VolatilityState storage stored = _states[underlying];
         // The slot of the rounds is not needed, and not read.
         VolatilityState memory state;
         (state.variance, state.maintenance, state.pokedAt) = (stored.variance, stored.maintenance, stored.pokedAt);
         (live, maintenance) = _levels(underlying, word, state, volatility, fresh);
+        mark = _isWithin(feed, volatility) ? volatility : maintenance;
+        // Beyond the cap nobody has checked the surface for arbitrage.
+        mark = FixedPoint.min(mark, _value(Fields.VOLATILITY_CAP, word) * MILLIONTH);
     }
 
     /// @inheritdoc IVolatilityOracle
@@ -187,8 +191,14 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         age = data.updatedAt == 0 || data.updatedAt > block.timestamp
             ? type(uint256).max
             : block.timestamp - data.updatedAt;
-        if (data.answer > 0) volatility = FeedReader.scaleUp(uint256(data.answer), feed.scale, feed.decimals);
-        ok = fault == FeedReader.Fault.NONE && volatility >= feed.minimum && volatility <= feed.maximum;
+        if (data.answer > 0 && fault != FeedReader.Fault.DECIMALS_CHANGED) {
+            volatility = FeedReader.scaleUp(uint256(data.answer), feed.scale, feed.decimals);
+        }
+        ok = fault == FeedReader.Fault.NONE && _isWithin(feed, volatility);
+    }
+
+    function _isWithin(VolatilityFeed memory feed, uint256 volatility) private pure returns (bool) {
+        return volatility >= feed.minimum && volatility <= feed.maximum;
     }
 
     function _feedOf(uint16 underlying) private view returns (VolatilityFeed memory feed) {

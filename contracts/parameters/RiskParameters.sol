@@ -4,12 +4,19 @@ pragma solidity 0.8.30;
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 
 import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
+import { VolatilitySurface } from "../libraries/VolatilitySurface.sol";
 import { Field, FieldLibrary as Fields } from "../types/Field.sol";
 import { ParameterChange, Provenance } from "../types/ParameterChange.sol";
 
 /// @title RiskParameters
 /// @notice The calibrated numbers, eight to a word, each within absolute bounds (BOUNDS).
 contract RiskParameters is IRiskParameters, AccessManaged {
+    uint256 private constant LEVEL_SLOT = 0;
+    uint256 private constant OPEN_INTEREST_SLOT = 1;
+    uint256 private constant BRACKET_SLOT = 2;
+    uint256 private constant SURFACE_SLOT = 3;
+    int256 private constant ONE = 1e6;
+
     mapping(Field => Bounds) private _bounds;
     /// @dev Key: underlying · 2^24 + other · 2^8 + slot.
     mapping(uint256 key => uint256) private _words;
@@ -31,6 +38,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         for (uint256 i; i < changes.length; ++i) {
             _requireConsistent(changes[i].field.slot(), changes[i].underlying, changes[i].other);
         }
+        _requireArbitrageFree(changes);
         _provenance = provenance;
         _appliedAt = uint64(block.timestamp);
         ++_count;
@@ -73,7 +81,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     }
 
     /// @inheritdoc IRiskParameters
-    function snapshot(uint16[] calldata underlyings)
+    function snapshot(uint16[] calldata underlyings, bool options)
         external
         view
         returns (uint256 common, uint256[] memory words, uint256[] memory pairs)
@@ -89,9 +97,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
             if (i > 0 && underlying <= underlyings[i - 1]) {
                 revert RiskParametersWrongScope(Fields.CORRELATION_LOW, underlyings[i - 1], underlying);
             }
-            for (uint256 slot; slot < Fields.SLOTS_PER_UNDERLYING; ++slot) {
-                words[i * Fields.SLOTS_PER_UNDERLYING + slot] = _words[_key(slot, underlying, 0)];
-            }
+            _readWords(underlying, options ? Fields.SLOTS_PER_UNDERLYING : SURFACE_SLOT, words, i);
             for (uint256 j = i + 1; j < n; ++j) {
                 pairs[pair++] = _words[_key(Fields.PAIR_SLOT, underlying, underlyings[j])];
             }
@@ -125,16 +131,53 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         emit ParameterChanged(field, underlying, other, previous, change.value);
     }
 
+    /// @dev The first `slots` words of the underlying that stands at `place` in a snapshot.
+    function _readWords(uint16 underlying, uint256 slots, uint256[] memory words, uint256 place) private view {
+        for (uint256 slot; slot < slots; ++slot) {
+            words[place * Fields.SLOTS_PER_UNDERLYING + slot] = _words[_key(slot, underlying, 0)];
+        }
+    }
+
     /// @dev What the numbers of a scope must satisfy together.
     function _requireConsistent(uint256 slot, uint16 underlying, uint16 other) private view {
         uint256 word = _words[_key(slot, underlying, other)];
-        if (slot == 0) {
+        if (slot == LEVEL_SLOT) {
             _requireOrdered(Fields.VOLATILITY_FLOOR, Fields.VOLATILITY_STRESS, word, underlying, other);
             _requireOrdered(Fields.VOLATILITY_STRESS, Fields.VOLATILITY_CAP, word, underlying, other);
+        } else if (slot == OPEN_INTEREST_SLOT) {
+            _requireOrdered(Fields.OPEN_INTEREST_LOWER, Fields.OPEN_INTEREST_UPPER, word, underlying, other);
+            int256 scale = Fields.OPEN_INTEREST_SCALE.read(word);
+            if (scale < ONE && Fields.OPEN_INTEREST_UPPER.read(word) != 0) {
+                int256 maximum = _bounds[Fields.OPEN_INTEREST_SCALE].maximum;
+                revert RiskParametersOutOfBounds(Fields.OPEN_INTEREST_SCALE, scale, ONE, maximum);
+            }
+        } else if (slot == BRACKET_SLOT) {
+            _requireOrdered(Fields.TIER_RATE_1, Fields.TIER_RATE_2, word, underlying, other);
+            _requireOrdered(Fields.TIER_RATE_2, Fields.TIER_RATE_3, word, underlying, other);
+            _requireOrdered(Fields.TIER_RATE_3, Fields.TIER_RATE_4, word, underlying, other);
+            _requireOrdered(Fields.TIER_NOTIONAL_1, Fields.TIER_NOTIONAL_2, word, underlying, other);
+            _requireOrdered(Fields.TIER_NOTIONAL_2, Fields.TIER_NOTIONAL_3, word, underlying, other);
         } else if (slot == Fields.COMMON_SLOT) {
             _requireOrdered(Fields.HORIZON_MAINTENANCE, Fields.HORIZON_INITIAL, word, underlying, other);
         } else if (slot == Fields.PAIR_SLOT) {
             _requireOrdered(Fields.CORRELATION_LOW, Fields.CORRELATION_HIGH, word, underlying, other);
+        }
+    }
+
+    /// @dev Every surface that the bundle touched, by its shape or by the range of its level, once: the check is dear.
+    function _requireArbitrageFree(ParameterChange[] calldata changes) private view {
+        uint256[256] memory checked; // one bit an underlying
+        for (uint256 i; i < changes.length; ++i) {
+            uint16 underlying = changes[i].underlying;
+            uint8 id = changes[i].field.id();
+            // Of the levels, only between which the surface must be free of arbitrage.
+            bool matters = id == Fields.VOLATILITY_FLOOR.id() || id == Fields.VOLATILITY_CAP.id();
+            if (!matters && changes[i].field.slot() != SURFACE_SLOT) continue;
+            if (checked[underlying >> 8] >> (underlying & 0xff) & 1 != 0) continue;
+            checked[underlying >> 8] |= 1 << (underlying & 0xff);
+            VolatilitySurface.requireArbitrageFree(
+                underlying, _words[_key(LEVEL_SLOT, underlying, 0)], _words[_key(SURFACE_SLOT, underlying, 0)]
+            );
         }
     }
 

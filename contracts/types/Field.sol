@@ -36,6 +36,43 @@ library FieldLibrary {
     Field internal constant AVERAGE_DAILY_VOLUME = Field.wrap(10);
     /// @dev Half-life of the realised volatility kept on-chain, seconds.
     Field internal constant REALISED_HALF_LIFE = Field.wrap(11);
+    /// @dev Open interest up to which initial margin is not scaled, thousands of dollars.
+    Field internal constant OPEN_INTEREST_LOWER = Field.wrap(12);
+    /// @dev Open interest from which initial margin is scaled in full, thousands of dollars; 0 for never.
+    Field internal constant OPEN_INTEREST_UPPER = Field.wrap(13);
+    /// @dev Scale of initial margin at the upper open interest, millionths, at least one.
+    Field internal constant OPEN_INTEREST_SCALE = Field.wrap(14);
+    /// @dev Carry of the forward over the price, continuous, a year, millionths, signed.
+    Field internal constant CARRY = Field.wrap(15);
+    // One underlying, slot 2: notional brackets. Bracket n has its own rate; the last has no upper end.
+    /// @dev Least initial margin in the bracket, part of its notional, millionths; rates rise with the bracket.
+    Field internal constant TIER_RATE_1 = Field.wrap(16);
+    Field internal constant TIER_RATE_2 = Field.wrap(17);
+    Field internal constant TIER_RATE_3 = Field.wrap(18);
+    Field internal constant TIER_RATE_4 = Field.wrap(19);
+    /// @dev Notional at which the bracket ends, thousands of dollars; rising.
+    Field internal constant TIER_NOTIONAL_1 = Field.wrap(20);
+    Field internal constant TIER_NOTIONAL_2 = Field.wrap(21);
+    Field internal constant TIER_NOTIONAL_3 = Field.wrap(22);
+    /// @dev Half the spread of options in volatility, relative to the volatility, millionths.
+    Field internal constant OPTION_HALF_SPREAD = Field.wrap(23);
+    // One underlying, slot 3: the volatility surface and its shocks.
+    /// @dev ρ of SSVI, millionths, signed.
+    Field internal constant SURFACE_RHO = Field.wrap(24);
+    /// @dev η of SSVI, millionths.
+    Field internal constant SURFACE_ETA = Field.wrap(25);
+    /// @dev γ of SSVI, millionths, at most a half.
+    Field internal constant SURFACE_GAMMA = Field.wrap(26);
+    /// @dev ℓ: long-dated over short-dated at-the-money variance, millionths.
+    Field internal constant TERM_RATIO = Field.wrap(27);
+    /// @dev κ: how fast the term structure goes from short to long, a year, millionths.
+    Field internal constant TERM_SPEED = Field.wrap(28);
+    /// @dev Relative rise of 30-day implied volatility at the upper volatility nodes, initial horizon, millionths.
+    Field internal constant VOLATILITY_SHOCK_INITIAL = Field.wrap(29);
+    /// @dev The same at the maintenance horizon.
+    Field internal constant VOLATILITY_SHOCK_MAINTENANCE = Field.wrap(30);
+    /// @dev p: the shock to an option of tenor τ is (30 d / τ)^p of the 30-day shock, millionths, at most a half.
+    Field internal constant VOLATILITY_SHOCK_EXPONENT = Field.wrap(31);
     // Common to all, slot 7.
     /// @dev Initial horizon, seconds.
     Field internal constant HORIZON_INITIAL = Field.wrap(56);
@@ -45,13 +82,19 @@ library FieldLibrary {
     Field internal constant OFFSET = Field.wrap(58);
     /// @dev Requirement multiplier m, millionths.
     Field internal constant MULTIPLIER = Field.wrap(59);
+    /// @dev Weight of the two extreme nodes, at twice the range, millionths (SPAN: 35%).
+    Field internal constant EXTREME_WEIGHT = Field.wrap(60);
+    /// @dev Short option minimum: least margin for a unit net short at a strike, part of the price, millionths.
+    Field internal constant SHORT_OPTION_MINIMUM = Field.wrap(61);
+    /// @dev Fall of volatility at the lower volatility nodes, part of the rise at the upper ones, millionths.
+    Field internal constant VOLATILITY_FALL = Field.wrap(62);
     // A pair of underlyings, slot 8.
     /// @dev Correlation in the low matrix, millionths, signed.
     Field internal constant CORRELATION_LOW = Field.wrap(64);
     /// @dev Correlation in the high matrix, millionths, signed.
     Field internal constant CORRELATION_HIGH = Field.wrap(65);
 
-    uint256 internal constant SLOTS_PER_UNDERLYING = 2;
+    uint256 internal constant SLOTS_PER_UNDERLYING = 4;
     uint256 internal constant COMMON_SLOT = 7;
     uint256 internal constant PAIR_SLOT = 8;
 

@@ -6,12 +6,12 @@ import { IAccessManaged } from "@openzeppelin/contracts/access/manager/IAccessMa
 import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import { ClearingHouse } from "contracts/ClearingHouse.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
+import { IInstrumentRegistry } from "contracts/interfaces/IInstrumentRegistry.sol";
 import { IPriceOracle } from "contracts/interfaces/IPriceOracle.sol";
 import { FeeOnTransferToken } from "contracts/testing/FeeOnTransferToken.sol";
 import { RebasingToken } from "contracts/testing/RebasingToken.sol";
 import { ReentrantToken } from "contracts/testing/ReentrantToken.sol";
 import { TestToken } from "contracts/testing/TestToken.sol";
-import { Instrument, InstrumentLibrary } from "contracts/types/Instrument.sol";
 
 /// @notice Accounts, collateral and governance. Orders are in ClearingHouseOrders, trades and margin in
 /// ClearingHouseTrading.
@@ -466,27 +466,19 @@ contract ClearingHouseTest is Accounts {
         vm.expectRevert(
             abi.encodeWithSelector(IClearingHouse.ClearingHouseUnsupportedDecimals.selector, address(token), 19)
         );
-        new ClearingHouse(address(manager), priceOracle, address(token), 1);
+        new ClearingHouse(address(manager), priceOracle, registry, address(token), 1);
         vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
-        new ClearingHouse(address(0), priceOracle, address(dollar), 1);
+        new ClearingHouse(address(0), priceOracle, registry, address(dollar), 1);
         vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
-        new ClearingHouse(address(manager), IPriceOracle(address(0)), address(dollar), 1);
-    }
-
-    function test_listPerpetual_revertsIfUnderlyingHasNoFeed() public {
-        vm.expectRevert(abi.encodeWithSelector(IClearingHouse.ClearingHouseUnderlyingHasNoFeed.selector, 7));
-        house.listPerpetual(7);
-        vm.expectRevert(abi.encodeWithSelector(IClearingHouse.ClearingHouseUnderlyingHasNoFeed.selector, 0));
-        house.listPerpetual(0);
-        assertTrue(house.isListed(InstrumentLibrary.perpetual(BTC)));
-        assertFalse(house.isListed(InstrumentLibrary.perpetual(7)));
-        assertFalse(house.isListed(Instrument.wrap(0)));
+        new ClearingHouse(address(manager), IPriceOracle(address(0)), registry, address(dollar), 1);
+        vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
+        new ClearingHouse(address(manager), priceOracle, IInstrumentRegistry(address(0)), address(dollar), 1);
     }
 
     function test_setModules_worksOnceAndNeedsAllThree() public {
         vm.expectRevert(IClearingHouse.ClearingHouseModulesAlreadySet.selector);
         house.setModules(address(1), address(2), address(3));
-        ClearingHouse fresh = new ClearingHouse(address(manager), priceOracle, address(dollar), 1);
+        ClearingHouse fresh = new ClearingHouse(address(manager), priceOracle, registry, address(dollar), 1);
         vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
         fresh.setModules(address(1), address(0), address(3));
         vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
@@ -500,10 +492,9 @@ contract ClearingHouseTest is Accounts {
     }
 
     function test_governance_refusesStrangers() public {
-        bytes[4] memory calls = [
+        bytes[3] memory calls = [
             abi.encodeCall(house.listAsset, (address(weth), ETH, 1)),
             abi.encodeCall(house.setAssetCap, (WETH, 1)),
-            abi.encodeCall(house.listPerpetual, (ETH)),
             abi.encodeCall(house.setModules, (address(1), address(2), address(3)))
         ];
         for (uint256 i; i < calls.length; ++i) {

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { Accounts } from "./support/Accounts.sol";
 import { ClearingHouse } from "contracts/ClearingHouse.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
+import { IInstrumentRegistry } from "contracts/interfaces/IInstrumentRegistry.sol";
 import { ContractWallet } from "contracts/testing/ContractWallet.sol";
 import { Instrument, InstrumentLibrary } from "contracts/types/Instrument.sol";
 import { Order } from "contracts/types/Order.sol";
@@ -74,7 +75,7 @@ contract ClearingHouseOrdersTest is Accounts {
             orderOf(makerAccount, unlisted, -1e18, 1e18),
             orderOf(account, unlisted, 1e18, 1e18),
             1e18,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseUnknownInstrument.selector, unlisted)
+            abi.encodeWithSelector(IInstrumentRegistry.RegistryUnknownInstrument.selector, unlisted)
         );
     }
 
@@ -355,7 +356,7 @@ contract ClearingHouseOrdersTest is Accounts {
         Order memory buy = _takerOrder(1e18, 50_000e18);
         (bytes memory sellSignature, bytes memory buySignature) = (sign(sell), sign(buy));
         bytes32 hash = house.orderHash(sell);
-        ClearingHouse other = new ClearingHouse(address(manager), priceOracle, address(dollar), 1);
+        ClearingHouse other = new ClearingHouse(address(manager), priceOracle, registry, address(dollar), 1);
         assertTrue(other.orderHash(sell) != hash);
         uint256 chain = block.chainid;
         vm.chainId(chain + 1);
@@ -431,7 +432,7 @@ contract ClearingHouseOrdersTest is Accounts {
         for (uint16 underlying = 3; underlying <= 65; ++underlying) {
             priceOracle.setPriceFeed(underlying, priceOracle.feedOf(BTC));
             volatilityOracle.setVolatilityFeed(underlying, volatilityOracle.feedOf(BTC));
-            house.listPerpetual(underlying);
+            registry.listPerpetual(underlying);
         }
         calibrateLike(BTC, 3, 65);
         for (uint16 underlying = 1; underlying <= 64; ++underlying) {

@@ -5,6 +5,7 @@ import { Accounts } from "./support/Accounts.sol";
 import { IAccessManaged } from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
+import { Instrument } from "contracts/types/Instrument.sol";
 
 /// @notice The auction from flag to end. The account under test is long 1.6 BTC from 50,000 on 10,000 dollars: solvent and
 /// below maintenance at 45,500, insolvent below 43,750. The auction runs for 1,200 seconds to a discount of a half.
@@ -499,6 +500,41 @@ contract LiquidationEngineTest is Accounts {
         }
         assertEq(liquidation.auctionOf(mixed).startedAt, 0, "every auction ends");
         requireBooks(0);
+    }
+
+    /// @notice The same for books of options, mostly short, whatever the price does within the auction.
+    function testFuzz_bid_neverLowersTheHealthOfAnOptionBook(
+        int256[3] memory sizes,
+        uint256[2] memory prices,
+        uint256 time,
+        uint256 fraction
+    ) public {
+        uint64 book = openAccount(trader, 15_000);
+        uint40 expiry = uint40(block.timestamp + 7 days);
+        Instrument[3] memory series =
+            [listOption(BTC, expiry, 50_000, false), listOption(BTC, expiry, 45_000, true), ethPerpetual];
+        for (uint256 i; i < 3; ++i) {
+            int256 size = i == 2 ? bound(sizes[i], -8e18, 8e18) : bound(sizes[i], -0.5e18, 0.2e18);
+            (uint256 mark,) = engine.markOf(series[i]);
+            if (size != 0) trade(book, makerAccount, series[i], size, mark);
+        }
+        setPrice(BTC, bound(prices[0], 15_000, 110_000));
+        (int256 equity,, uint256 maintenance) = requirementsOf(book);
+        if (equity >= int256(maintenance)) return;
+        liquidation.flag(book, flagger);
+        vm.warp(block.timestamp + bound(time, 0, 1500));
+        setPrice(BTC, bound(prices[1], 15_000, 110_000));
+        for (uint256 i; i < 4 && liquidation.auctionOf(book).startedAt != 0; ++i) {
+            (equity,, maintenance) = requirementsOf(book);
+            if (equity >= int256(maintenance)) {
+                liquidation.end(book);
+                break;
+            }
+            bid(book, i == 0 ? bound(fraction, 1e9, WAD) : WAD);
+            _requireNoWorse(book, equity, maintenance);
+            requireBooks(0);
+        }
+        assertEq(liquidation.auctionOf(book).startedAt, 0, "every auction ends");
     }
 
     // ─── Parameters

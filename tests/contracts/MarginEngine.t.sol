@@ -27,8 +27,11 @@ contract MarginEngineTest is Accounts {
         assertEq(margin.equity, 20_000e18);
         assertEq(margin.underlyings.length, 1);
         assertEq(margin.underlyings[0].price, 50_000e18);
+        assertEq(margin.underlyings[0].deltaOne, 1.5e18);
         assertEq(margin.underlyings[0].delta, 1.5e18);
         assertEq(margin.underlyings[0].exposure, 75_000e18);
+        assertEq(margin.underlyings[0].gamma, 0);
+        assertEq(margin.underlyings[0].optionValue, 0);
         assertEq(margin.underlyings[0].volatilityInitial, 0.7e18);
         assertEq(margin.underlyings[0].volatilityMaintenance, 0.7e18);
         _near(margin.underlyings[0].rangeInitial, 0.11724695866020787e18, 10);
@@ -37,6 +40,11 @@ contract MarginEngineTest is Accounts {
         _near(margin.initial.risk, 8793.521899515590219453e18, ROUNDING);
         _near(margin.initial.total, 8824.996750222174672274e18, ROUNDING);
         _near(margin.maintenance.total, 4070.157668669578222073e18, ROUNDING);
+        // Linear: the worst is at the lower end of the range, the extreme counts at 35%.
+        assertEq(margin.initial.worstNode, 1);
+        assertEq(margin.initial.shortOptionMinimum, 0);
+        assertEq(margin.initial.leverageFloor, 375e18);
+        assertEq(margin.initial.longOptionCap, type(uint256).max);
     }
 
     function test_marginOf_aShort() public {
@@ -75,6 +83,48 @@ contract MarginEngineTest is Accounts {
         assertEq(margin.multiplier, 1.3e18);
         _near(margin.initial.total, 9998.636420125301548658e18, ROUNDING);
         _near(margin.maintenance.total, 4617.969947076936577107e18, ROUNDING);
+    }
+
+    /// @notice A range above the price takes all of a long, and more than that of a short.
+    function test_marginOf_aLongLosesNoMoreThanAllOfIt() public {
+        setVolatility(BTC, 500);
+        setParameter(Fields.TAIL_INITIAL, BTC, 0, 10_000_000);
+        Margin memory margin = engine.marginOfPortfolio(_single(BTC, 1e18));
+        assertGt(margin.underlyings[0].rangeInitial, 2e18);
+        assertEq(margin.initial.standalone, 50_000e18);
+        margin = engine.marginOfPortfolio(_single(BTC, -1e18));
+        assertEq(margin.initial.standalone, 50_000 * margin.underlyings[0].rangeInitial);
+    }
+
+    /// @notice The notional brackets bind a small risk, initially and not for maintenance.
+    function test_marginOf_initialIsAtLeastTheLeverageFloor() public {
+        Margin memory before = engine.marginOfPortfolio(_portfolio(0, 30e18, -20e18));
+        setParameter(Fields.TIER_RATE_4, BTC, 0, 400_000);
+        setParameter(Fields.TIER_RATE_3, BTC, 0, 400_000);
+        setParameter(Fields.TIER_RATE_2, BTC, 0, 400_000);
+        setParameter(Fields.TIER_RATE_1, BTC, 0, 250_000);
+        Margin memory margin = engine.marginOfPortfolio(_portfolio(0, 30e18, -20e18));
+        // A million at 25%, half a million at 40%; ether at half a percent.
+        assertEq(margin.initial.leverageFloor, 250_000e18 + 200_000e18 + 200e18);
+        assertEq(margin.initial.total, margin.initial.leverageFloor);
+        assertEq(margin.initial.risk, before.initial.risk);
+        assertEq(margin.maintenance.total, before.maintenance.total);
+    }
+
+    function test_marginOf_scalesInitialRiskWithOpenInterest() public {
+        setParameter(Fields.OPEN_INTEREST_UPPER, ETH, 0, 100);
+        setParameter(Fields.OPEN_INTEREST_LOWER, ETH, 0, 20);
+        setParameter(Fields.OPEN_INTEREST_SCALE, ETH, 0, 1_800_000);
+        Portfolio memory portfolio = _portfolio(50_000e18, 1.5e18, -20e18);
+        Margin memory before = engine.marginOfPortfolio(portfolio);
+        assertEq(before.openInterestScale, WAD);
+        uint64 account = openAccount(trader, 100_000);
+        trade(account, makerAccount, ethPerpetual, 30e18, 2000e18); // 60 of 20 to 100 thousand dollars
+        Margin memory margin = engine.marginOfPortfolio(portfolio);
+        assertEq(margin.openInterestScale, 1.4e18);
+        assertEq(margin.initial.risk, before.initial.risk);
+        assertApproxEqAbs(margin.initial.total, before.initial.total + before.initial.risk * 4 / 10, 2);
+        assertEq(margin.maintenance.total, before.maintenance.total);
     }
 
     /// @notice ORACLE: the older the price, the wider the range.

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { System } from "../support/System.sol";
 import { ClearingHouse } from "contracts/ClearingHouse.sol";
+import { InstrumentRegistry } from "contracts/InstrumentRegistry.sol";
 import { MarginEngine } from "contracts/MarginEngine.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
@@ -10,7 +11,7 @@ import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
 import { RiskParameters } from "contracts/parameters/RiskParameters.sol";
 import { TestToken } from "contracts/testing/TestToken.sol";
 import { FieldLibrary as Fields } from "contracts/types/Field.sol";
-import { Instrument } from "contracts/types/Instrument.sol";
+import { Instrument, InstrumentLibrary } from "contracts/types/Instrument.sol";
 import { Margin } from "contracts/types/Margin.sol";
 import { Order } from "contracts/types/Order.sol";
 import { ParameterChange } from "contracts/types/ParameterChange.sol";
@@ -21,9 +22,20 @@ import { Vm } from "forge-std/Vm.sol";
 /// would only end the action.
 contract Actions is System {
     // What the campaign looks at.
-    function contracts() external view returns (ClearingHouse, MarginEngine, RiskParameters, TestToken[3] memory) {
-        return (house, engine, riskParameters, [dollar, weth, wbtc]);
+    function contracts()
+        external
+        view
+        returns (ClearingHouse, InstrumentRegistry, MarginEngine, RiskParameters, TestToken[3] memory)
+    {
+        return (house, registry, engine, riskParameters, [dollar, weth, wbtc]);
     }
+
+    /// @dev Calls and puts of the expiry that is traded now, and expiries that have passed and nobody has settled.
+    Instrument[] internal series;
+    uint40 internal expiry;
+    uint40[] internal unsettled;
+    /// @dev Option positions that have become cash, each rounded by less than a wei.
+    uint256 public payoffs;
 
     uint64[] internal accounts;
     uint64 internal keeper;
@@ -50,6 +62,11 @@ contract Actions is System {
         setParameter(Fields.REALISED_WEIGHT, BTC, 0, 50_000);
         setParameter(Fields.REALISED_WEIGHT, ETH, 0, 50_000);
         _setLimits();
+        _listSeries();
+        // A fund that some crashes empty, so that losses are shared too.
+        uint256 shares = fund.balanceOf(backer) * 9 / 10;
+        vm.prank(backer);
+        fund.redeem(shares, backer, backer);
         fundExpected = dollar.balanceOf(address(fund));
     }
 
@@ -75,9 +92,14 @@ contract Actions is System {
             IParameterSteward.Limits({ stepUp: 100_000, stepDown: 100_000, minimumInterval: 1 hours, absolute: false });
     }
 
-    /// @notice One action, drawn from 32 lots: trading and the market most often, so that accounts get into trouble.
+    /// @notice One action, drawn from 40 lots: trading and the market most often, so that accounts get into trouble.
     function act(uint8 lot, uint256 who, uint256 whom, uint256 amount, int256 size, bool btc) external {
-        lot = lot % 32;
+        vm.recordLogs();
+        _act(lot % 40, who, whom, amount, size, btc);
+        _countPayoffs(vm.getRecordedLogs());
+    }
+
+    function _act(uint256 lot, uint256 who, uint256 whom, uint256 amount, int256 size, bool btc) private {
         if (lot < 9) return tradeSome(who, whom, btc, size, amount);
         if (lot < 14) return move(btc, amount, whom);
         if (lot < 18) return crash(btc, amount, whom);
@@ -93,7 +115,120 @@ contract Actions is System {
         if (lot == 28) return bidSome(who, amount, btc);
         if (lot == 29) return btc ? endAll() : reserveSome(who);
         if (lot == 30) return drainFund(amount);
-        return push(whom, btc, size);
+        if (lot == 31) return push(whom, btc, size);
+        if (lot < 37) return tradeOption(who, whom, amount, size);
+        if (lot == 37) return expire(btc, amount);
+        if (lot == 38) return settleExpiry(whom);
+        return settleExpiredSome(who);
+    }
+
+    // ─── Options
+
+    /// @dev The next day's calls and puts, on both underlyings: at the money and a tenth either side.
+    function _listSeries() private {
+        delete series;
+        expiry = uint40(vm.getBlockTimestamp() + 1 days);
+        for (uint16 underlying = BTC; underlying <= ETH; ++underlying) {
+            (, int256 price,,,) = priceFeeds[underlying].latestRoundData();
+            uint64[] memory strikes = new uint64[](3);
+            for (uint256 i; i < 3; ++i) {
+                strikes[i] = uint64(uint256(price) * (9 + i) / 10);
+                series.push(InstrumentLibrary.option(false, underlying, expiry, strikes[i]));
+                series.push(InstrumentLibrary.option(true, underlying, expiry, strikes[i]));
+            }
+            registry.listOptions(underlying, expiry, strikes);
+        }
+    }
+
+    /// @dev Mostly near the mark, sometimes far from it.
+    function tradeOption(uint256 who, uint256 whom, uint256 which, int256 size) private {
+        if (!isPriced()) return;
+        uint64 taker = _account(who);
+        Instrument instrument = series[which % series.length];
+        (, int256 index,,,) = priceFeeds[instrument.underlying()].latestRoundData();
+        (uint256 mark,) = engine.markOf(instrument);
+        uint256 spread = which % 7 == 0 ? 4000 : 50;
+        mark = mark * _bound(which >> 16, 10_000 - spread, 10_000 + spread) / 10_000;
+        (int256 held,) = house.positionOf(taker, instrument);
+        // A third of them close.
+        if (held != 0 && which % 3 == 0) size = -held;
+        else size = _sizeFor(taker, size, uint256(index) * 1e10);
+        if (_trade(taker, _account(whom), instrument, size, mark)) {
+            ++done[vm.getBlockTimestamp() < expiry ? bytes32("option") : bytes32("EXPIRED")];
+        }
+    }
+
+    /// @dev The day comes: each price moves at the expiry itself, and another expiry is listed. Nobody has settled it yet.
+    function expire(bool fall, uint256 part) private {
+        if (vm.getBlockTimestamp() < expiry) vm.warp(expiry);
+        for (uint16 underlying = BTC; underlying <= ETH; ++underlying) {
+            (, int256 price,,,) = priceFeeds[underlying].latestRoundData();
+            (, int256 volatility,,,) = volatilityFeeds[underlying].latestRoundData();
+            price = price * int256(fall ? 10_000 - part % 800 : 10_000 + part % 800) / 10_000;
+            priceFeeds[underlying].push(price);
+            volatilityFeeds[underlying].push(volatility);
+        }
+        unsettled.push(expiry);
+        // An expired option is refused by the registry, whatever the orders say.
+        _judge("EXPIRED", !_settle(_pair(accounts[0], accounts[1], series[part % series.length], 1e15, 1e18)));
+        pass(1);
+        _listSeries();
+        ++done["expire"];
+    }
+
+    /// @dev Anyone, with every round there is: one settles, and the price is written once.
+    function settleExpiry(uint256 which) private {
+        if (unsettled.length == 0) return;
+        uint256 index = which % unsettled.length;
+        uint40 time = unsettled[index];
+        int256[] memory before_ = _equities();
+        for (uint16 underlying = BTC; underlying <= ETH; ++underlying) {
+            for (uint80 roundId = priceOracle.latestRound(underlying); roundId > 0; --roundId) {
+                try registry.settle(underlying, time, roundId) returns (uint256 price) {
+                    _judge("SETTLED", price == registry.settlementPriceOf(underlying, time));
+                    break;
+                } catch { }
+            }
+            _judge("SETTLED", registry.settlementPriceOf(underlying, time) != 0);
+            try registry.settle(underlying, time, priceOracle.latestRound(underlying)) {
+                _judge("SETTLED", false);
+            } catch { }
+        }
+        unsettled[index] = unsettled[unsettled.length - 1];
+        unsettled.pop();
+        ++done["settle expiry"];
+        // What one gains by the settlement price another loses.
+        if (before_.length == 0) return;
+        int256 change;
+        for (uint256 i; i < before_.length; ++i) {
+            change += equityOf(accounts[i]) - before_[i];
+        }
+        _judge("EQUITY", change <= 1e6 && change >= -1e6);
+    }
+
+    function _equities() private view returns (int256[] memory equities) {
+        if (!isPriced()) return equities;
+        equities = new int256[](accounts.length);
+        for (uint256 i; i < equities.length; ++i) {
+            equities[i] = equityOf(accounts[i]);
+        }
+    }
+
+    /// @dev EQUITY: cash is worth what the option was.
+    function settleExpiredSome(uint256 who) private {
+        uint64 account = _account(who);
+        if (!isPriced()) return;
+        int256 before_ = equityOf(account);
+        house.settleExpired(account);
+        _judge("EQUITY", equityOf(account) <= before_ && equityOf(account) >= before_ - 64);
+    }
+
+    function _countPayoffs(Vm.Log[] memory logs) private {
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].topics[0] != IClearingHouse.ExpiredSettled.selector) continue;
+            ++payoffs;
+            ++done["payoff"];
+        }
     }
 
     // ─── Money
@@ -229,19 +364,26 @@ contract Actions is System {
         }
     }
 
-    function _trade(uint64 taker, uint64 maker, Instrument instrument, int256 size, uint256 price) private {
-        if (size == 0 || taker == maker) return;
+    function _trade(uint64 taker, uint64 maker, Instrument instrument, int256 size, uint256 price)
+        private
+        returns (bool traded)
+    {
+        if (size == 0 || taker == maker) return false;
         Pair memory pair = _pair(taker, maker, instrument, size, price);
-        if (!isPriced()) return _judge("ORACLE", !_settle(pair));
+        if (!isPriced()) {
+            _judge("ORACLE", !_settle(pair));
+            return false;
+        }
         Margin memory takerBefore = engine.marginOf(taker);
         Margin memory makerBefore = engine.marginOf(maker);
-        if (!_settle(pair)) return;
+        if (!_settle(pair)) return false;
         ++done["trade"];
         _judgeGate(takerBefore, engine.marginOf(taker));
         _judgeGate(makerBefore, engine.marginOf(maker));
         // The same orders again: filled, so refused.
         pair.units = 1;
         _judge("REPLAY", !_settle(pair));
+        return true;
     }
 
     function settleSome(uint256 who) private {
@@ -281,7 +423,7 @@ contract Actions is System {
         if (!isPriced()) return;
         uint256 before_ = volatilityOracle.stateOf(underlying).maintenance;
         volatilityOracle.poke(underlying, 50);
-        (uint256 live, uint256 maintenance,,) = volatilityOracle.levels(underlying);
+        (uint256 live, uint256 maintenance,,,) = volatilityOracle.levels(underlying);
         // Two speeds: at a fifth of a logarithm an hour, and an hour at most, it rises by less than 22.15%.
         _judge("ORDER", maintenance <= live && maintenance <= before_ * 12_215 / 10_000);
         ++done["poke"];
@@ -347,7 +489,7 @@ contract Actions is System {
         fraction = whole ? WAD : _bound(fraction, 0, 2 * WAD);
         Margin memory before_ = engine.marginOf(account);
         uint256 fundAssets = dollar.balanceOf(address(fund));
-        vm.recordLogs();
+        _countPayoffs(vm.getRecordedLogs());
         vm.prank(house.ownerOf(keeper));
         try liquidation.bid(account, keeper, fraction, type(int128).max, type(uint64).max) returns (
             ILiquidationEngine.Bid memory bid
@@ -365,6 +507,7 @@ contract Actions is System {
         covered += paid * 1e12 < cover ? paid * 1e12 : cover;
         fundExpected -= paid;
         Vm.Log[] memory logs = vm.getRecordedLogs();
+        _countPayoffs(logs);
         for (uint256 i; i < logs.length; ++i) {
             if (logs[i].topics[0] != IClearingHouse.LossShared.selector) continue;
             (uint256 loss,) = abi.decode(logs[i].data, (uint256, uint256));

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { RiskMath } from "contracts/libraries/RiskMath.sol";
+import { FieldLibrary as Fields } from "contracts/types/Field.sol";
 import { Test } from "forge-std/Test.sol";
 
 /// @notice Reference numbers were computed with mpmath at 60 digits and cut to 18 decimals, from the formula each test
@@ -36,27 +37,6 @@ contract RiskMathTest is Test {
         assertEq(RiskMath.rangeUp(1, 1, 1), 1);
     }
 
-    // ─── Node losses
-
-    function test_standaloneLossUp_stopsAtAllOfALongAndNotOfAShort() public pure {
-        assertEq(RiskMath.standaloneLossUp(1000e18, 0.2e18), 200e18);
-        assertEq(RiskMath.standaloneLossUp(-1000e18, 0.2e18), 200e18);
-        assertEq(RiskMath.standaloneLossUp(1000e18, 1.5e18), 1000e18);
-        assertEq(RiskMath.standaloneLossUp(-1000e18, 1.5e18), 1500e18);
-        assertEq(RiskMath.standaloneLossUp(1, 1), 1); // ROUND: up
-        assertEq(RiskMath.standaloneLossUp(0, 1e18), 0);
-    }
-
-    function testFuzz_nodeLossUp_worstNodeIsTheStandaloneLoss(int256 exposure, uint256 range) public pure {
-        exposure = bound(exposure, -1e37, 1e37);
-        range = bound(range, 0, 3e18);
-        int256 up = RiskMath.nodeLossUp(exposure, range, true);
-        int256 down = RiskMath.nodeLossUp(exposure, range, false);
-        assertEq(uint256(up > down ? up : down), RiskMath.standaloneLossUp(exposure, range));
-        // Gains round down: two ends never sum to a profit beyond the part a fall below zero can't take.
-        if (range <= WAD) assertGe(up + down, 0);
-    }
-
     // ─── grid = (1 − offset) · standalone + offset · joint
 
     function test_gridUp_weighs() public pure {
@@ -73,78 +53,6 @@ contract RiskMathTest is Test {
         uint256 grid = RiskMath.gridUp(standalone, joint, offset);
         assertGe(grid, joint);
         assertLe(grid, standalone + 1);
-    }
-
-    // ─── √(Σ ρ a a)
-
-    function test_expectedShortfallUp_matchesReference() public pure {
-        _checkShortfall(_dollars(8793, -5694), _one(600_000), _one(950_000), 7_046_820_176_505_144_791_972);
-        _checkShortfall(_dollars(8793, 5694), _one(600_000), _one(950_000), 14_313_156_004_180_210_150_106);
-        _checkShortfall(
-            _dollars(100, -200, 300),
-            _three(500_000, -200_000, 100_000),
-            _three(900_000, 300_000, 400_000),
-            354_964_786_985_976_962_554
-        );
-        int256[] memory losses = new int256[](4);
-        (losses[0], losses[1], losses[2], losses[3]) = (1000e18, 1000e18, -1000e18, -500e18);
-        int256[] memory low = new int256[](6);
-        int256[] memory high = new int256[](6);
-        for (uint256 i; i < 6; ++i) {
-            low[i] = int256(100_000 * (i + 1));
-            high[i] = int256(100_000 * (i + 2));
-        }
-        _checkShortfall(losses, low, high, 1_532_970_971_675_589_165_655);
-    }
-
-    function test_expectedShortfallUp_ofOneIsItsLossAndOfNoneIsNothing() public pure {
-        int256[] memory none = new int256[](0);
-        assertEq(RiskMath.expectedShortfallUp(none, none, none), 0);
-        int256[] memory one = new int256[](1);
-        one[0] = -123e18;
-        assertEq(RiskMath.expectedShortfallUp(one, none, none), 123e18);
-    }
-
-    function test_expectedShortfallUp_ofAPerfectHedgeIsNothing() public pure {
-        assertEq(RiskMath.expectedShortfallUp(_dollars(500, -500), _one(1_000_000), _one(1_000_000)), 0);
-        // A matrix no two variables can have makes the sum negative: the grid decides alone then.
-        int256[] memory impossible = _three(-1_000_000, -1_000_000, -1_000_000);
-        assertEq(RiskMath.expectedShortfallUp(_dollars(100, 100, 100), impossible, impossible), 0);
-    }
-
-    function testFuzz_expectedShortfallUp_liesBetweenDifferenceAndSum(int256 a, int256 b, int256 low, int256 high)
-        public
-        pure
-    {
-        (a, b) = (bound(a, -1e36, 1e36), bound(b, -1e36, 1e36));
-        low = bound(low, -1e6, 1e6);
-        high = bound(high, low, 1e6);
-        int256[] memory losses = new int256[](2);
-        (losses[0], losses[1]) = (a, b);
-        uint256 shortfall = RiskMath.expectedShortfallUp(losses, _one(low), _one(high));
-        (uint256 sizeA, uint256 sizeB) = (_absolute(a), _absolute(b));
-        assertLe(shortfall, sizeA + sizeB + 3e9);
-        assertGe(shortfall + 3e9, sizeA > sizeB ? sizeA - sizeB : sizeB - sizeA);
-        // The worse matrix: neither alone asks for more.
-        assertGe(shortfall, RiskMath.expectedShortfallUp(losses, _one(low), _one(low)));
-        assertGe(shortfall, RiskMath.expectedShortfallUp(losses, _one(high), _one(high)));
-    }
-
-    /// @notice COHERENCE: the shortfall of two portfolios together is at most the sum of theirs.
-    function testFuzz_expectedShortfallUp_isSubadditive(int256[4] memory x, int256 low, int256 high) public pure {
-        int256[] memory first = new int256[](2);
-        int256[] memory second = new int256[](2);
-        int256[] memory both = new int256[](2);
-        for (uint256 i; i < 2; ++i) {
-            first[i] = bound(x[i], -1e30, 1e30);
-            second[i] = bound(x[i + 2], -1e30, 1e30);
-            both[i] = first[i] + second[i];
-        }
-        low = bound(low, -1e6, 1e6);
-        high = bound(high, low, 1e6);
-        uint256 sum = RiskMath.expectedShortfallUp(first, _one(low), _one(high))
-            + RiskMath.expectedShortfallUp(second, _one(low), _one(high));
-        assertLe(RiskMath.expectedShortfallUp(both, _one(low), _one(high)), sum + 4e9);
     }
 
     // ─── liquidity = N · (½ spread + ⅔ · Y · σ / √365 · √(N / ADV))
@@ -180,6 +88,73 @@ contract RiskMathTest is Test {
         assertTrue(root == 1 << 128 || root * root >= x);
     }
 
+    // ─── Notional brackets
+
+    /// @dev 0.5% up to a million dollars, 1% up to ten, 2% up to a hundred, 5% beyond.
+    function _brackets() private pure returns (uint256 word) {
+        word = Fields.TIER_RATE_1.write(word, 5000);
+        word = Fields.TIER_RATE_2.write(word, 10_000);
+        word = Fields.TIER_RATE_3.write(word, 20_000);
+        word = Fields.TIER_RATE_4.write(word, 50_000);
+        word = Fields.TIER_NOTIONAL_1.write(word, 1000);
+        word = Fields.TIER_NOTIONAL_2.write(word, 10_000);
+        word = Fields.TIER_NOTIONAL_3.write(word, 100_000);
+        // The lane next to the last end is none of its business.
+        word = Fields.OPTION_HALF_SPREAD.write(word, type(int32).max);
+    }
+
+    function test_leverageFloorUp_chargesEveryBracketItsOwnRate() public pure {
+        uint256 word = _brackets();
+        assertEq(RiskMath.leverageFloorUp(0, word), 0);
+        assertEq(RiskMath.leverageFloorUp(1, word), 1); // ROUND: up
+        assertEq(RiskMath.leverageFloorUp(400_000e18, word), 2000e18);
+        assertEq(RiskMath.leverageFloorUp(1_000_000e18, word), 5000e18);
+        assertEq(RiskMath.leverageFloorUp(3_000_000e18, word), 25_000e18);
+        assertEq(RiskMath.leverageFloorUp(30_000_000e18, word), 5000e18 + 90_000e18 + 400_000e18);
+        assertEq(RiskMath.leverageFloorUp(200_000_000e18, word), 5000e18 + 90_000e18 + 1_800_000e18 + 5_000_000e18);
+        assertEq(RiskMath.leverageFloorUp(200_000_000e18, 0), 0);
+    }
+
+    /// @notice COHERENCE: the rate never falls with size.
+    function testFuzz_leverageFloorUp_rateRisesWithSize(uint256 notional, uint256 times) public pure {
+        notional = bound(notional, 1, 1e37);
+        times = bound(times, 1, 100);
+        uint256 one = RiskMath.leverageFloorUp(notional, _brackets());
+        assertGe(RiskMath.leverageFloorUp(notional * times, _brackets()) + times, one * times);
+        assertGe(one * 200 + 200, notional); // at least the lowest rate
+        assertLe(one, notional / 20 + 1); // at most the highest
+    }
+
+    // ─── Open interest
+
+    function test_openInterestScaleUp_risesInALine() public pure {
+        assertEq(RiskMath.openInterestScaleUp(0, 1000, 5000, 2_000_000), WAD);
+        assertEq(RiskMath.openInterestScaleUp(1_000_000e18, 1000, 5000, 2_000_000), WAD);
+        assertEq(RiskMath.openInterestScaleUp(2_000_000e18, 1000, 5000, 2_000_000), 1.25e18);
+        assertEq(RiskMath.openInterestScaleUp(2_000_000e18 + 1, 1000, 5000, 2_000_000), 1.25e18 + 1); // ROUND: up
+        assertEq(RiskMath.openInterestScaleUp(5_000_000e18, 1000, 5000, 2_000_000), 2e18);
+        assertEq(RiskMath.openInterestScaleUp(1e40, 1000, 5000, 2_000_000), 2e18);
+        // No line between two ends that are the same.
+        assertEq(RiskMath.openInterestScaleUp(1_000_000e18, 1000, 1000, 3_000_000), WAD);
+        assertEq(RiskMath.openInterestScaleUp(1_000_000e18 + 1, 1000, 1000, 3_000_000), 3e18);
+    }
+
+    function testFuzz_openInterestScaleUp_risesFromOneToTheHighest(
+        uint256 interest,
+        uint256 more,
+        uint256 lower,
+        uint256 width,
+        uint256 highest
+    ) public pure {
+        (interest, more) = (bound(interest, 0, 1e30), bound(more, 0, 1e30));
+        (lower, width) = (bound(lower, 0, 1e9), bound(width, 1, 1e9));
+        highest = bound(highest, 0, 10e6);
+        uint256 scale = RiskMath.openInterestScaleUp(interest, lower, lower + width, highest);
+        assertGe(scale, WAD);
+        assertLe(scale, highest < 1e6 ? WAD : highest * 1e12);
+        assertGe(RiskMath.openInterestScaleUp(interest + more, lower, lower + width, highest), scale);
+    }
+
     // ─── Helpers
 
     function _checkRange(uint256 volatility, uint256 tail, uint256 time, uint256 expected) private pure {
@@ -200,38 +175,5 @@ contract RiskMathTest is Test {
         assertGe(liquidity, expected);
         // Rates are off by a few wei.
         assertLe(liquidity, expected + 2 + 5 * notional / WAD);
-    }
-
-    function _checkShortfall(int256[] memory losses, int256[] memory low, int256[] memory high, uint256 expected)
-        private
-        pure
-    {
-        uint256 shortfall = RiskMath.expectedShortfallUp(losses, low, high);
-        assertGe(shortfall, expected);
-        assertLe(shortfall, expected + 2e9); // it counts in billionths of a dollar
-    }
-
-    function _dollars(int256 a, int256 b) private pure returns (int256[] memory list) {
-        list = new int256[](2);
-        (list[0], list[1]) = (a * 1e18, b * 1e18);
-    }
-
-    function _dollars(int256 a, int256 b, int256 c) private pure returns (int256[] memory list) {
-        list = new int256[](3);
-        (list[0], list[1], list[2]) = (a * 1e18, b * 1e18, c * 1e18);
-    }
-
-    function _three(int256 a, int256 b, int256 c) private pure returns (int256[] memory list) {
-        list = new int256[](3);
-        (list[0], list[1], list[2]) = (a, b, c);
-    }
-
-    function _one(int256 a) private pure returns (int256[] memory list) {
-        list = new int256[](1);
-        list[0] = a;
-    }
-
-    function _absolute(int256 x) private pure returns (uint256) {
-        return x < 0 ? uint256(-x) : uint256(x);
     }
 }

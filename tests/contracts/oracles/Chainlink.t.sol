@@ -123,7 +123,7 @@ contract ChainlinkTest is Oracles {
     }
 
     function test_levels_readsThroughTheProxy() public view {
-        (uint256 live,,, bool fresh) = volatilityOracle.levels(ETH);
+        (uint256 live,,,, bool fresh) = volatilityOracle.levels(ETH);
         assertEq(live, 0.7e18);
         assertTrue(fresh);
     }

@@ -18,7 +18,11 @@ contract VolatilityOracleTest is Oracles {
     uint256 private constant BLEND = 0.9e18;
 
     function level() private view returns (uint256 live, uint256 maintenance) {
-        (live, maintenance,,) = volatilityOracle.levels(BTC);
+        (live, maintenance,,,) = volatilityOracle.levels(BTC);
+    }
+
+    function mark() private view returns (uint256 volatility) {
+        (,, volatility,,) = volatilityOracle.levels(BTC);
     }
 
     /// @dev Put a faulty feed in place of BTC's volatility feed, answering 80% until told otherwise.
@@ -49,9 +53,10 @@ contract VolatilityOracleTest is Oracles {
 
     function test_levels_blendFeedAndStress() public {
         pass(100);
-        (uint256 live, uint256 maintenance, uint256 age, bool fresh) = volatilityOracle.levels(BTC);
+        (uint256 live, uint256 maintenance, uint256 mark_, uint256 age, bool fresh) = volatilityOracle.levels(BTC);
         assertEq(live, BLEND);
         assertEq(maintenance, BLEND);
+        assertEq(mark_, 0.8e18);
         assertEq(age, 100);
         assertTrue(fresh);
     }
@@ -152,7 +157,7 @@ contract VolatilityOracleTest is Oracles {
                 stored = volatilityOracle.stateOf(BTC).maintenance;
                 sincePoke = 0;
             }
-            (uint256 live, uint256 maintenance,,) = volatilityOracle.levels(BTC);
+            (uint256 live, uint256 maintenance,,,) = volatilityOracle.levels(BTC);
             assertGe(live, FLOOR);
             assertLe(live, CAP);
             assertLe(maintenance, live);
@@ -187,13 +192,15 @@ contract VolatilityOracleTest is Oracles {
         feed.setRound(2, 0.8e5, START);
         feed.setDecimals(6);
         assertFallback(0);
+        (uint256 misread,,) = volatilityOracle.reported(BTC);
+        assertEq(misread, 0);
         vm.etch(address(feed), "");
         assertFallback(type(uint256).max);
     }
 
     /// @dev Stress (120%) is above the last level (90%), so it takes the feed's place; maintenance stays where it was.
     function assertFallback(uint256 expectedAge) private view {
-        (uint256 live, uint256 maintenance, uint256 age, bool fresh) = volatilityOracle.levels(BTC);
+        (uint256 live, uint256 maintenance,, uint256 age, bool fresh) = volatilityOracle.levels(BTC);
         assertEq(live, STRESS);
         assertEq(maintenance, BLEND);
         assertEq(age, expectedAge);
@@ -213,11 +220,53 @@ contract VolatilityOracleTest is Oracles {
 
     function test_levels_areStressedIfTheFeedFailsBeforeTheFirstPoke() public {
         pass(2 hours);
-        (uint256 live, uint256 maintenance, uint256 age, bool fresh) = volatilityOracle.levels(BTC);
+        (uint256 live, uint256 maintenance,, uint256 age, bool fresh) = volatilityOracle.levels(BTC);
         assertEq(live, STRESS);
         assertEq(maintenance, STRESS);
         assertEq(age, 2 hours);
         assertFalse(fresh);
+    }
+
+    // ─── the mark
+
+    function test_levels_markIsWhatTheFeedReportsHoweverOld() public {
+        volatilityOracle.poke(BTC, 10);
+        // Neither blended with stress, nor slowed down, nor held at the floor.
+        volatilities.push(3.9e5);
+        assertEq(mark(), 3.9e18);
+        volatilities.push(0.02e5);
+        assertEq(mark(), 0.02e18);
+        pass(30 days);
+        assertEq(mark(), 0.02e18);
+    }
+
+    function test_levels_markIsTheMaintenanceLevelIfTheFeedIsOutOfBounds() public {
+        volatilityOracle.poke(BTC, 10);
+        volatilities.push(10e5);
+        assertEq(mark(), CAP, "within bounds, held at the cap");
+        volatilities.push(10e5 + 1);
+        assertEq(mark(), BLEND);
+        volatilities.push(0.01e5);
+        assertEq(mark(), 0.01e18);
+        volatilities.push(0.01e5 - 1);
+        assertEq(mark(), BLEND);
+    }
+
+    function test_levels_markIsTheMaintenanceLevelIfTheFeedCannotBeRead() public {
+        FaultyFeed feed = breakable();
+        volatilityOracle.poke(BTC, 10);
+        feed.setDecimals(6);
+        assertEq(mark(), BLEND);
+        feed.setDecimals(5);
+        assertEq(mark(), 0.8e18);
+        feed.setRound(2, -1, START);
+        assertEq(mark(), BLEND);
+        for (uint256 mode = 1; mode <= uint256(type(FaultyFeed.Mode).max); ++mode) {
+            feed.setMode(FaultyFeed.Mode(mode));
+            assertEq(mark(), BLEND);
+        }
+        vm.etch(address(feed), "");
+        assertEq(mark(), BLEND);
     }
 
     function test_levels_doNotRiseWhileTheFeedFails() public {

@@ -3,8 +3,9 @@ pragma solidity 0.8.30;
 
 import { System } from "./System.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
+import { AuctionMath } from "contracts/libraries/AuctionMath.sol";
 import { TestToken } from "contracts/testing/TestToken.sol";
-import { Field } from "contracts/types/Field.sol";
+import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
 import { Instrument } from "contracts/types/Instrument.sol";
 import { Margin } from "contracts/types/Margin.sol";
 import { ParameterChange } from "contracts/types/ParameterChange.sol";
@@ -53,28 +54,43 @@ abstract contract Accounts is System {
         return liquidation.bid(account, keeperAccount, fraction, ANY_PRICE, ANY_NONCE);
     }
 
-    /// @dev CASH and ZERO-SUM. `rounding` [wad] is what shared losses may have left behind; exact without them.
+    /// @dev CASH, ZERO-SUM and the open interest. `rounding` [wad] is what shared losses and payoffs may have left behind, a
+    /// wei for each position settled; exact without them.
     function requireBooks(uint256 rounding) internal view {
         int256 claims = int256(house.fees());
         uint256 positive;
         uint256[] memory collateral = new uint256[](house.assetCount());
-        int256 btc;
-        int256 eth;
+        int256[3] memory long;
+        int256[3] memory net;
         for (uint64 account = 1; account <= house.accountCount(); ++account) {
             Portfolio memory portfolio = house.portfolioOf(account);
             claims += portfolio.cash;
             if (portfolio.cash > 0) positive += uint256(portfolio.cash);
             for (uint256 i; i < portfolio.positions.length; ++i) {
                 claims += portfolio.positions[i].quote;
-                if (portfolio.positions[i].instrument == btcPerpetual) btc += portfolio.positions[i].size;
-                if (portfolio.positions[i].instrument == ethPerpetual) eth += portfolio.positions[i].size;
+                Instrument instrument = portfolio.positions[i].instrument;
+                int256 size = portfolio.positions[i].size;
+                if (instrument.underlying() > ETH) continue;
+                if (size > 0) long[instrument.underlying()] += size;
+                if (instrument.isOption()) {
+                    assertEq(portfolio.positions[i].quote, 0, "an option with a quote");
+                    uint256 price = registry.settlementPriceOf(instrument.underlying(), instrument.expiry());
+                    if (price != 0) {
+                        claims += AuctionMath.shareDown(size, instrument.payoff(price));
+                        continue;
+                    }
+                }
+                // Of all instruments together with what tells them apart as weight, so that one sum speaks for each.
+                net[instrument.underlying()] += size * int256(uint256(keccak256(abi.encode(instrument))) >> 140);
             }
             for (uint16 asset = 1; asset < collateral.length; ++asset) {
                 collateral[asset] += house.collateralOf(account, asset);
             }
         }
-        assertEq(btc, 0, "ZERO-SUM: BTC");
-        assertEq(eth, 0, "ZERO-SUM: ETH");
+        for (uint16 underlying = BTC; underlying <= ETH; ++underlying) {
+            assertEq(net[underlying], 0, "ZERO-SUM");
+            assertEq(uint256(long[underlying]), house.openInterestOf(underlying), "open interest");
+        }
         uint256 held = house.heldOf(CASH);
         assertLe(claims, int256(held * 1e12), "CASH: claims above what is held");
         assertGe(claims, int256(held * 1e12) - int256(rounding), "CASH: money without an owner");
@@ -109,7 +125,7 @@ abstract contract Accounts is System {
 
     /// @dev Gives underlyings `first` to `last` the numbers of `model`. Their correlations stay zero.
     function calibrateLike(uint16 model, uint16 first, uint16 last) internal {
-        uint256 fields = 12;
+        uint256 fields = Fields.SLOTS_PER_UNDERLYING * 8;
         ParameterChange[] memory changes = new ParameterChange[](fields * (last - first + 1));
         uint256 count;
         for (uint16 underlying = first; underlying <= last; ++underlying) {

@@ -74,6 +74,19 @@ abstract contract Oracles is Test {
         set(Fields.REALISED_HALF_LIFE, BTC, 0, 6 hours);
     }
 
+    /// @dev A volatility surface without arbitrage at any level up to the cap.
+    function surface(uint16 underlying) internal pure returns (ParameterChange[] memory list) {
+        list = new ParameterChange[](8);
+        list[0] = ParameterChange(Fields.SURFACE_RHO, underlying, 0, -0.25e6);
+        list[1] = ParameterChange(Fields.SURFACE_ETA, underlying, 0, 0.9e6);
+        list[2] = ParameterChange(Fields.SURFACE_GAMMA, underlying, 0, 0.46e6);
+        list[3] = ParameterChange(Fields.TERM_RATIO, underlying, 0, 1.2e6);
+        list[4] = ParameterChange(Fields.TERM_SPEED, underlying, 0, 3e6);
+        list[5] = ParameterChange(Fields.VOLATILITY_SHOCK_INITIAL, underlying, 0, 0.16e6);
+        list[6] = ParameterChange(Fields.VOLATILITY_SHOCK_MAINTENANCE, underlying, 0, 0.08e6);
+        list[7] = ParameterChange(Fields.VOLATILITY_SHOCK_EXPONENT, underlying, 0, 0.45e6);
+    }
+
     /// @dev One number, with bounds as wide as they go.
     function set(Field field, uint16 underlying, uint16 other, int32 value) internal {
         riskParameters.setBounds(field, IRiskParameters.Bounds(type(int32).min, type(int32).max));

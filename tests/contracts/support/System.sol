@@ -3,9 +3,11 @@ pragma solidity 0.8.30;
 
 import { AccessManager } from "@openzeppelin/contracts/access/manager/AccessManager.sol";
 import { ClearingHouse } from "contracts/ClearingHouse.sol";
+import { InstrumentRegistry } from "contracts/InstrumentRegistry.sol";
 import { InsuranceFund } from "contracts/InsuranceFund.sol";
 import { LiquidationEngine } from "contracts/LiquidationEngine.sol";
 import { MarginEngine } from "contracts/MarginEngine.sol";
+import { NormalTable } from "contracts/NormalTable.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
 import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
@@ -41,6 +43,7 @@ abstract contract System is Test {
     VolatilityOracle internal volatilityOracle;
     RiskParameters internal riskParameters;
     ParameterSteward internal steward;
+    InstrumentRegistry internal registry;
     ClearingHouse internal house;
     MarginEngine internal engine;
     LiquidationEngine internal liquidation;
@@ -68,8 +71,11 @@ abstract contract System is Test {
         dollar = new TestToken("Test Dollar", "USDT6", 6);
         weth = new TestToken("Wrapped Ether", "WETH", 18);
         wbtc = new TestToken("Wrapped Bitcoin", "WBTC", 8);
-        house = new ClearingHouse(address(manager), priceOracle, address(dollar), type(uint128).max);
-        engine = new MarginEngine(house, priceOracle, volatilityOracle, riskParameters);
+        registry = new InstrumentRegistry(address(manager), priceOracle);
+        house = new ClearingHouse(address(manager), priceOracle, registry, address(dollar), type(uint128).max);
+        engine = new MarginEngine(
+            house, priceOracle, volatilityOracle, riskParameters, registry, address(new NormalTable())
+        );
         liquidation = new LiquidationEngine(address(manager), house, auctionParameters());
         fund = new InsuranceFund(house, dollar);
         house.setModules(address(engine), address(liquidation), address(fund));
@@ -77,8 +83,8 @@ abstract contract System is Test {
         _addUnderlying(BTC, 50_000e8, 0.6e5);
         _addUnderlying(ETH, 2000e8, 0.8e5);
         _setParameters();
-        btcPerpetual = house.listPerpetual(BTC);
-        ethPerpetual = house.listPerpetual(ETH);
+        btcPerpetual = registry.listPerpetual(BTC);
+        ethPerpetual = registry.listPerpetual(ETH);
         house.listAsset(address(weth), ETH, type(uint128).max);
         house.listAsset(address(wbtc), BTC, type(uint128).max);
         volatilityOracle.poke(BTC, 100);
@@ -100,7 +106,7 @@ abstract contract System is Test {
 
     // ─── Market
 
-    function _addUnderlying(uint16 underlying, int256 price, int256 volatility) private {
+    function _addUnderlying(uint16 underlying, int256 price, int256 volatility) internal {
         priceFeeds[underlying] = new PushedFeed(address(manager), 8, "price");
         volatilityFeeds[underlying] = new PushedFeed(address(manager), 5, "volatility");
         priceFeeds[underlying].push(price);
@@ -142,17 +148,20 @@ abstract contract System is Test {
     // ─── Parameters
 
     function _setParameters() private {
-        uint8[16] memory fields = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 56, 57, 58, 59];
-        for (uint256 i; i < fields.length; ++i) {
-            _setBounds(Field.wrap(fields[i]), 0, type(int32).max);
+        for (uint8 id; id <= Fields.VOLATILITY_FALL.id(); ++id) {
+            if (id < Fields.SLOTS_PER_UNDERLYING * 8 || id >= Fields.COMMON_SLOT * 8) {
+                _setBounds(Field.wrap(id), 0, type(int32).max);
+            }
         }
+        _setBounds(Fields.CARRY, -500_000, 500_000);
+        _setBounds(Fields.SURFACE_RHO, -950_000, 950_000);
         _setBounds(Fields.VOLATILITY_STRESS_WEIGHT, 250_000, 1_000_000);
         _setBounds(Fields.OFFSET, 0, 800_000);
         _setBounds(Fields.MULTIPLIER, 1_000_000, 5_000_000);
         _setBounds(Fields.CORRELATION_LOW, -1_000_000, 1_000_000);
         _setBounds(Fields.CORRELATION_HIGH, -1_000_000, 1_000_000);
 
-        ParameterChange[] memory changes = new ParameterChange[](30);
+        ParameterChange[] memory changes = new ParameterChange[](73);
         uint256 count;
         for (uint16 underlying = BTC; underlying <= ETH; ++underlying) {
             changes[count++] = ParameterChange(Fields.TAIL_INITIAL, underlying, 0, 3_200_000);
@@ -167,11 +176,34 @@ abstract contract System is Test {
             changes[count++] = ParameterChange(Fields.IMPACT, underlying, 0, 800_000);
             changes[count++] = ParameterChange(Fields.AVERAGE_DAILY_VOLUME, underlying, 0, 2_000_000);
             changes[count++] = ParameterChange(Fields.REALISED_HALF_LIFE, underlying, 0, 86_400);
+            changes[count++] = ParameterChange(Fields.OPEN_INTEREST_LOWER, underlying, 0, 0);
+            changes[count++] = ParameterChange(Fields.OPEN_INTEREST_UPPER, underlying, 0, 0);
+            changes[count++] = ParameterChange(Fields.OPEN_INTEREST_SCALE, underlying, 0, 1_000_000);
+            changes[count++] = ParameterChange(Fields.CARRY, underlying, 0, 0);
+            changes[count++] = ParameterChange(Fields.TIER_RATE_1, underlying, 0, 5000);
+            changes[count++] = ParameterChange(Fields.TIER_RATE_2, underlying, 0, 10_000);
+            changes[count++] = ParameterChange(Fields.TIER_RATE_3, underlying, 0, 20_000);
+            changes[count++] = ParameterChange(Fields.TIER_RATE_4, underlying, 0, 50_000);
+            changes[count++] = ParameterChange(Fields.TIER_NOTIONAL_1, underlying, 0, 1000);
+            changes[count++] = ParameterChange(Fields.TIER_NOTIONAL_2, underlying, 0, 10_000);
+            changes[count++] = ParameterChange(Fields.TIER_NOTIONAL_3, underlying, 0, 100_000);
+            changes[count++] = ParameterChange(Fields.OPTION_HALF_SPREAD, underlying, 0, 20_000);
+            changes[count++] = ParameterChange(Fields.SURFACE_RHO, underlying, 0, -200_000);
+            changes[count++] = ParameterChange(Fields.SURFACE_ETA, underlying, 0, 900_000);
+            changes[count++] = ParameterChange(Fields.SURFACE_GAMMA, underlying, 0, 400_000);
+            changes[count++] = ParameterChange(Fields.TERM_RATIO, underlying, 0, 1_000_000);
+            changes[count++] = ParameterChange(Fields.TERM_SPEED, underlying, 0, 2_000_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_SHOCK_INITIAL, underlying, 0, 400_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_SHOCK_MAINTENANCE, underlying, 0, 200_000);
+            changes[count++] = ParameterChange(Fields.VOLATILITY_SHOCK_EXPONENT, underlying, 0, 300_000);
         }
         changes[count++] = ParameterChange(Fields.HORIZON_INITIAL, 0, 0, 86_400);
         changes[count++] = ParameterChange(Fields.HORIZON_MAINTENANCE, 0, 0, 14_400);
         changes[count++] = ParameterChange(Fields.OFFSET, 0, 0, 600_000);
         changes[count++] = ParameterChange(Fields.MULTIPLIER, 0, 0, 1_000_000);
+        changes[count++] = ParameterChange(Fields.EXTREME_WEIGHT, 0, 0, 350_000);
+        changes[count++] = ParameterChange(Fields.SHORT_OPTION_MINIMUM, 0, 0, 2000);
+        changes[count++] = ParameterChange(Fields.VOLATILITY_FALL, 0, 0, 750_000);
         changes[count++] = ParameterChange(Fields.CORRELATION_LOW, BTC, ETH, 600_000);
         changes[count++] = ParameterChange(Fields.CORRELATION_HIGH, BTC, ETH, 950_000);
         riskParameters.applyBundle(changes, provenance());
@@ -232,6 +264,30 @@ abstract contract System is Test {
     }
 
     // ─── Trading
+
+    /// @dev Lists the call and the put at a strike in dollars and returns one of them.
+    function listOption(uint16 underlying, uint40 expiry, uint256 strike, bool isPut)
+        internal
+        returns (Instrument instrument)
+    {
+        instrument = InstrumentLibrary.option(isPut, underlying, expiry, uint64(strike * 1e8));
+        uint64[] memory strikes = new uint64[](1);
+        strikes[0] = uint64(strike * 1e8);
+        registry.listOptions(underlying, expiry, strikes);
+    }
+
+    /// @dev To a second after the expiry, the same volatilities reported again, and this price at the expiry itself, which
+    /// settles it.
+    function settleAt(uint16 underlying, uint40 expiry, uint256 dollars) internal returns (uint256 price) {
+        vm.warp(expiry + 1);
+        for (uint16 other = BTC; other <= ETH; ++other) {
+            (, int256 answer,,,) = priceFeeds[other].latestRoundData();
+            (, int256 volatility,,,) = volatilityFeeds[other].latestRoundData();
+            priceFeeds[other].pushAt(other == underlying ? int256(dollars * 1e8) : answer, expiry);
+            volatilityFeeds[other].push(volatility);
+        }
+        return registry.settle(underlying, expiry, priceOracle.latestRound(underlying));
+    }
 
     function orderOf(uint64 account, Instrument instrument, int256 size, uint256 price)
         internal

@@ -17,6 +17,28 @@ contract InstrumentTest is Test {
         assertEq(InstrumentLibrary.perpetual(a) == InstrumentLibrary.perpetual(b), a == b);
     }
 
+    function testFuzz_option_readsBack(bool isPut, uint16 underlying, uint40 expiry, uint64 strike) public pure {
+        Instrument instrument = InstrumentLibrary.option(isPut, underlying, expiry, strike);
+        assertEq(instrument.kind(), isPut ? InstrumentLibrary.PUT : InstrumentLibrary.CALL);
+        assertEq(instrument.isPut(), isPut);
+        assertTrue(instrument.isOption());
+        assertEq(instrument.underlying(), underlying);
+        assertEq(instrument.expiry(), expiry);
+        assertEq(instrument.strike(), uint256(strike) * 1e10);
+        assertEq(
+            uint256(Instrument.unwrap(instrument)),
+            uint256(isPut ? 3 : 2) << 120 | uint256(underlying) << 104 | uint256(expiry) << 64 | strike
+        );
+    }
+
+    function testFuzz_isOption_ofAPerpetualIsFalse(uint16 underlying) public pure {
+        Instrument instrument = InstrumentLibrary.perpetual(underlying);
+        assertFalse(instrument.isOption());
+        assertFalse(instrument.isPut());
+        assertEq(instrument.expiry(), 0);
+        assertEq(instrument.strike(), 0);
+    }
+
     function testFuzz_kind_readsItsOwnBitsOnly(uint128 word) public pure {
         Instrument instrument = Instrument.wrap(word);
         assertEq(instrument.kind(), word >> 120);
