@@ -142,14 +142,36 @@ class VolatilityFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionSeries:
+    """Options to list with a deployment: calls and puts at every strike of every expiry.
+
+    expiry_days: days from the day of the deployment. strikes: parts of the first price, rounded to a multiple of `tick`
+    dollars.
+    """
+
+    expiry_days: tuple[int, ...]
+    strikes: tuple[Decimal, ...]
+    tick: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Underlying:
-    """What perpetuals are traded on. `parameters` holds its starting numbers, by field."""
+    """What perpetuals and options are traded on. `parameters` holds its starting numbers, by field."""
 
     name: str
     id: int
     price: PriceFeed
     volatility: VolatilityFeed
+    options: OptionSeries | None
     parameters: Mapping[Field, Decimal]
+
+    def strikes(self) -> tuple[Decimal, ...]:
+        """Strikes to list, dollars, rising, each once; none without options."""
+        if self.options is None or self.price.initial is None:
+            return ()
+        price, tick = self.price.initial, self.options.tick
+        ticks = {int((price * part / tick).to_integral_value()) for part in self.options.strikes}
+        return tuple(tick * count for count in sorted(ticks - {0}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -616,10 +638,34 @@ def _read_underlying(
         table.integer("id", 1, 2**16 - 1),
         _read_price(table.table("price")),
         _read_volatility(table.table("volatility")),
+        _read_options(table.table("options")) if table.has("options") else None,
         parameters,
     )
+    if underlying.options is not None and not underlying.strikes():
+        if underlying.price.initial is None:
+            raise table.fault("options", "strikes are parts of the first price, which only a pushed price feed has")
+        raise table.fault("options.tick", f"{underlying.options.tick} is so large that no strike is left")
     table.done()
     return underlying
+
+
+def _is_between(value: Decimal | int, minimum: str, maximum: str) -> bool:
+    return Decimal(value).is_finite() and Decimal(minimum) <= value <= Decimal(maximum)
+
+
+def _read_options(table: _Table) -> OptionSeries:
+    days = table.get("expiry_days", list, "a list of days")
+    if not days or not all(type(day) is int and 1 <= day <= 1_000 for day in days) or days != sorted(set(days)):
+        raise table.fault("expiry_days", f"expected rising whole numbers from 1 to 1000, not {days!r}")
+    parts = table.get("strikes", list, "a list of parts of the price")
+    if not parts or not all(type(part) in (int, Decimal) and _is_between(part, "0.01", "100") for part in parts):
+        raise table.fault("strikes", "expected parts of the price from 0.01 to 100, such as [0.9, 1, 1.1]")
+    tick = table.number("tick", Decimal("0.00000001"), 1_000_000)
+    if tick.scaleb(8) % 1:
+        raise table.fault("tick", f"{tick} has more than 8 decimals")
+    options = OptionSeries(tuple(days), tuple(Decimal(part) for part in parts), tick)
+    table.done()
+    return options
 
 
 def _read_initial(table: _Table, feed: str) -> tuple[Decimal | None, int | None]:

@@ -52,11 +52,17 @@ class BrownieBackend:
     def head(self) -> int:
         return int(self._web3.eth.block_number)
 
+    def timestamp(self) -> int:
+        return int(self._web3.eth.get_block("latest")["timestamp"])
+
     def nonce(self) -> int:
         return int(self._account.nonce)
 
     def code(self, address: str) -> bytes:
         return bytes(self._web3.eth.get_code(address))
+
+    def made_by(self, creation: str) -> bytes:
+        return bytes(self._web3.eth.call({"data": creation}))
 
     def find(self, nonce: int, since: int) -> Any:  # noqa: ARG002 - what the protocol asks
         """A development chain ends with its run: there is never an earlier transaction to find."""

@@ -10,7 +10,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,11 +206,23 @@ class Chain:
                 raise result
         return results
 
-    def try_read_many(self, calls: Sequence[Call], block: BlockId = "latest", sender: str | None = None) -> list[Any]:
-        """Like `read_many`, with a `Reverted` in the place of each result that a contract refused."""
+    def try_read_many(
+        self,
+        calls: Sequence[Call],
+        block: BlockId = "latest",
+        sender: str | None = None,
+        codes: Sequence[Mapping[str, bytes]] | None = None,
+    ) -> list[Any]:
+        """Like `read_many`, with a `Reverted` in the place of each result that a contract refused.
+
+        `codes`, one mapping a call: {address: runtime code} to imagine there while that call is answered.
+        """
         at = hex(block) if isinstance(block, int) else block
         extra = {"from": sender} if sender else {}
         requests_ = [("eth_call", [{"to": c.to, "data": "0x" + c.data.hex(), **extra}, at]) for c in calls]
+        if codes is not None:
+            for (_, parameters), imagined in zip(requests_, codes, strict=True):
+                parameters.append({address: {"code": "0x" + code.hex()} for address, code in imagined.items()})
         results = []
         for call, response in zip(calls, self.batch(requests_), strict=True):
             if "error" in response:

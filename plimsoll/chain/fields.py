@@ -7,7 +7,7 @@ On-chain it is an int32 in the field's own unit: millionths, seconds or thousand
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -51,10 +51,33 @@ class Field(IntEnum):
     IMPACT = 9
     AVERAGE_DAILY_VOLUME = 10
     REALISED_HALF_LIFE = 11
+    OPEN_INTEREST_LOWER = 12
+    OPEN_INTEREST_UPPER = 13
+    OPEN_INTEREST_SCALE = 14
+    CARRY = 15
+    TIER_RATE_1 = 16
+    TIER_RATE_2 = 17
+    TIER_RATE_3 = 18
+    TIER_RATE_4 = 19
+    TIER_NOTIONAL_1 = 20
+    TIER_NOTIONAL_2 = 21
+    TIER_NOTIONAL_3 = 22
+    OPTION_HALF_SPREAD = 23
+    SURFACE_RHO = 24
+    SURFACE_ETA = 25
+    SURFACE_GAMMA = 26
+    TERM_RATIO = 27
+    TERM_SPEED = 28
+    VOLATILITY_SHOCK_INITIAL = 29
+    VOLATILITY_SHOCK_MAINTENANCE = 30
+    VOLATILITY_SHOCK_EXPONENT = 31
     HORIZON_INITIAL = 56
     HORIZON_MAINTENANCE = 57
     OFFSET = 58
     MULTIPLIER = 59
+    EXTREME_WEIGHT = 60
+    SHORT_OPTION_MINIMUM = 61
+    VOLATILITY_FALL = 62
     CORRELATION_LOW = 64
     CORRELATION_HIGH = 65
 
@@ -72,17 +95,19 @@ class Field(IntEnum):
     def unit(self) -> Unit:
         if self in _SECONDS:
             return Unit.SECOND
-        return Unit.THOUSAND_DOLLARS if self is Field.AVERAGE_DAILY_VOLUME else Unit.MILLIONTH
+        return Unit.THOUSAND_DOLLARS if self in _THOUSAND_DOLLARS else Unit.MILLIONTH
 
     @property
-    def rounds_up(self) -> bool:
-        """Which rounding makes margin higher: more volume means less margin, and the low correlation is a lower end."""
-        return self not in _ROUNDED_DOWN
+    def rounding(self) -> str:
+        """The rounding that makes margin higher: down where more means less margin, as of volume or of the notional a
+        bracket ends at, and for the lower end of correlation; to the nearest where neither way is against everybody."""
+        if self in _ROUNDED_TO_NEAREST:
+            return ROUND_HALF_EVEN
+        return ROUND_FLOOR if self in _ROUNDED_DOWN else ROUND_CEILING
 
     def encode(self, value: Decimal | float) -> int:
-        """The on-chain integer, rounded against accounts. PlimsollError if it does not fit an int32."""
-        scaled = _decimal(value).scaleb(self.unit)
-        encoded = int(scaled.to_integral_value(ROUND_CEILING if self.rounds_up else ROUND_FLOOR))
+        """The on-chain integer, rounded as `rounding` says. PlimsollError if it does not fit an int32."""
+        encoded = int(_decimal(value).scaleb(self.unit).to_integral_value(self.rounding))
         if not INT32_MINIMUM <= encoded <= INT32_MAXIMUM:
             raise PlimsollError(f"{self.key} = {value} does not fit its field; choose a smaller number")
         return encoded
@@ -101,7 +126,25 @@ class Field(IntEnum):
 
 
 _SECONDS = {Field.REALISED_HALF_LIFE, Field.HORIZON_INITIAL, Field.HORIZON_MAINTENANCE}
-_ROUNDED_DOWN = {Field.AVERAGE_DAILY_VOLUME, Field.CORRELATION_LOW, Field.OFFSET}
+_THOUSAND_DOLLARS = {
+    Field.AVERAGE_DAILY_VOLUME,
+    Field.OPEN_INTEREST_LOWER,
+    Field.OPEN_INTEREST_UPPER,
+    Field.TIER_NOTIONAL_1,
+    Field.TIER_NOTIONAL_2,
+    Field.TIER_NOTIONAL_3,
+}
+_ROUNDED_DOWN = _THOUSAND_DOLLARS | {Field.CORRELATION_LOW, Field.OFFSET}
+# the shape of the surface moves the price of an option, which one account holds long and another short
+_ROUNDED_TO_NEAREST = {
+    Field.CARRY,
+    Field.SURFACE_RHO,
+    Field.SURFACE_ETA,
+    Field.SURFACE_GAMMA,
+    Field.TERM_RATIO,
+    Field.TERM_SPEED,
+    Field.VOLATILITY_SHOCK_EXPONENT,
+}
 
 
 def _decimal(value: Decimal | float) -> Decimal:

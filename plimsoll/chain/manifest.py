@@ -16,7 +16,7 @@ from eth_utils.address import is_checksum_address
 
 from plimsoll.errors import PlimsollError
 
-SCHEMA = "plimsoll.deployment/1"
+SCHEMA = "plimsoll.deployment/2"
 FOLDER = Path(__file__).resolve().parent.parent.parent / "deployments"
 _EXACT = 2**53
 """Integers from here on are written as text, since many JSON readers would round them."""
@@ -96,6 +96,8 @@ class Manifest:
     profile: str
     market: str
     deployer: str
+    begun: int
+    """The chain's time when the deployment began, unix seconds: the expiries of its options count from it."""
     compiler: dict[str, Any]
     parameters: list[dict[str, Any]]
     """The starting numbers, in their on-chain integers."""

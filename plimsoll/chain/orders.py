@@ -86,7 +86,7 @@ def make_order(
     system: System,
     signer: Sender,
     account: int,
-    underlying: str,
+    symbol: str,
     size: int,
     limit_price: int,
     *,
@@ -94,11 +94,14 @@ def make_order(
     epoch: int = 0,
     salt: int | None = None,
 ) -> SignedOrder:
-    """An order on an underlying's perpetual, signed. `salt` defaults to a random number, so that it is unique."""
+    """An order on an instrument, signed; `symbol` is ETH-PERP or ETH-27MAR26-3000-P.
+
+    `salt` defaults to a random number, so that the order is unique.
+    """
     order = Order(
         account=account,
         signer=signer.address,
-        instrument=system.perpetual(underlying),
+        instrument=system.instrument(symbol).id,
         size=size,
         limit_price=limit_price,
         expiry=expiry,

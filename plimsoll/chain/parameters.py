@@ -19,7 +19,7 @@ def lane(word: int, field: Field) -> int:
 
 
 def unpack(snapshot: Any, underlyings: Sequence[int]) -> dict[Key, int]:
-    """Every number in what `RiskParameters.snapshot(underlyings)` returned; `underlyings` strictly rising."""
+    """Every number in what `RiskParameters.snapshot(underlyings, True)` returned; `underlyings` strictly rising."""
     common, words, pairs = snapshot
     values = {Key(field): lane(common, field) for field in fields_of(Scope.COMMON)}
     slots = len(words) // len(underlyings) if underlyings else 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eth_utils.crypto import keccak
 
+from plimsoll.chain.instruments import Instrument, Kind, expiry_after, expiry_symbol
 from plimsoll.chain.manifest import AssetEntry, UnderlyingEntry
 from plimsoll.config import DEPLOYER, TEST_TOKEN, Cash, wad
 from plimsoll.errors import PlimsollError
@@ -32,7 +33,8 @@ FUNCTION_ROLES: dict[str, dict[int, tuple[str, ...]]] = {
     "volatility_oracle": {GOVERNOR: ("setVolatilityFeed",)},
     "risk_parameters": {GOVERNOR: ("setBounds",), STEWARD: ("applyBundle",)},
     "steward": {GOVERNOR: ("setLimits", "setMarket"), CALIBRATOR: ("push",)},
-    "clearing_house": {GOVERNOR: ("listAsset", "setAssetCap", "listPerpetual", "setModules")},
+    "registry": {GOVERNOR: ("listPerpetual", "listOptions", "setAveragingWindow")},
+    "clearing_house": {GOVERNOR: ("listAsset", "setAssetCap", "setModules")},
     "liquidation_engine": {GOVERNOR: ("setAuctionParameters",)},
 }
 """{step that makes the contract: {role: functions}}. Everything else that is restricted stays with ADMIN."""
@@ -110,15 +112,16 @@ def market_hash(market: str) -> bytes:
     return keccak(text=market)
 
 
-def make_plan(profile: Profile, deployer: str) -> Plan:
-    """Every step from nothing to a house that is open, for `deployer` to send."""
+def make_plan(profile: Profile, deployer: str, begun: int) -> Plan:
+    """Every step from nothing to a house that is open, for `deployer` to send. `begun` is the chain's time when the
+    deployment began, unix seconds: the expiries of options count from it."""
     return Plan(
         (
             *_contracts(profile, deployer),
             *_access(profile, deployer),
             *_parameters(profile),
             *_feeds(profile),
-            *_listings(profile),
+            *_listings(profile, begun),
             *_handover(profile, deployer),
         )
     )
@@ -169,12 +172,25 @@ def _contracts(profile: Profile, deployer: str) -> Iterator[Step]:
             yield Deploy(f"token.{asset.name}", "TestToken", arguments)
     for step, feed, description in _pushed_feeds(profile):
         yield Deploy(step, "PushedFeed", (_AUTHORITY, feed.decimals, description))
+    yield Deploy("normal_table", "NormalTable", ())
+    yield Deploy("registry", "InstrumentRegistry", (_AUTHORITY, Ref("price_oracle")))
     cap = _units(profile.cash.cap, profile.cash.decimals)
-    yield Deploy("clearing_house", "ClearingHouse", (_AUTHORITY, Ref("price_oracle"), _token(profile.cash), cap))
+    yield Deploy(
+        "clearing_house",
+        "ClearingHouse",
+        (_AUTHORITY, Ref("price_oracle"), Ref("registry"), _token(profile.cash), cap),
+    )
     yield Deploy(
         "margin_engine",
         "MarginEngine",
-        (Ref("clearing_house"), Ref("price_oracle"), Ref("volatility_oracle"), Ref("risk_parameters")),
+        (
+            Ref("clearing_house"),
+            Ref("price_oracle"),
+            Ref("volatility_oracle"),
+            Ref("risk_parameters"),
+            Ref("registry"),
+            Ref("normal_table"),
+        ),
     )
     yield Deploy(
         "liquidation_engine", "LiquidationEngine", (_AUTHORITY, Ref("clearing_house"), profile.auction.as_tuple())
@@ -187,6 +203,7 @@ _CONTRACTS = {
     "volatility_oracle": "VolatilityOracle",
     "risk_parameters": "RiskParameters",
     "steward": "ParameterSteward",
+    "registry": "InstrumentRegistry",
     "clearing_house": "ClearingHouse",
     "liquidation_engine": "LiquidationEngine",
 }
@@ -278,15 +295,22 @@ def _set_volatility(u: Underlying) -> Call:
     return Call(step, Ref("volatility_oracle"), "VolatilityOracle", "setVolatilityFeed", (u.id, settings))
 
 
-def _listings(profile: Profile) -> Iterator[Step]:
-    house = Ref("clearing_house")
+def _listings(profile: Profile, begun: int) -> Iterator[Step]:
+    house, registry = Ref("clearing_house"), Ref("registry")
     modules = (Ref("margin_engine"), Ref("liquidation_engine"), Ref("insurance_fund"))
     yield Call("modules", house, "ClearingHouse", "setModules", modules)
     for asset in profile.assets:
         arguments = (_token(asset), profile.ids[asset.underlying], _units(asset.cap, asset.decimals))
         yield Call(f"list.asset.{asset.name}", house, "ClearingHouse", "listAsset", arguments)
     for u in profile.underlyings:
-        yield Call(f"list.perpetual.{u.name}", house, "ClearingHouse", "listPerpetual", (u.id,))
+        yield Call(f"list.perpetual.{u.name}", registry, "InstrumentRegistry", "listPerpetual", (u.id,))
+        if u.options is None:
+            continue
+        strikes = tuple(Instrument(Kind.CALL, u.id, 1, strike).strike_units for strike in u.strikes())
+        for days in u.options.expiry_days:
+            expiry = expiry_after(begun, days)
+            step = f"list.options.{u.name}-{expiry_symbol(expiry)}"
+            yield Call(step, registry, "InstrumentRegistry", "listOptions", (u.id, expiry, strikes))
 
 
 def _handover(profile: Profile, deployer: str) -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""The whole house at one block, read in two requests: what the keeper decides on and what invariants are checked on.
+"""The whole house at one block, read in few requests: what the keeper decides on and what invariants are checked on.
 
 Amounts are the chain's own integers: dollars and units of underlyings in wad (1e18), collateral and balances in token
 units, times in unix seconds.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.chain.client import Reverted
+from plimsoll.chain.instruments import Instrument
 from plimsoll.chain.parameters import unpack
 from plimsoll.margin.onchain import Margin
 
@@ -96,7 +97,8 @@ class AssetState:
 class OracleState:
     """One underlying's oracles; prices in dollars [wad], volatilities a year [wad], ages in seconds.
 
-    `price` is None where it fails a check, `live` and `maintenance` where the levels cannot be read; `fault` says why.
+    `price` is None where it fails a check, `live`, `maintenance` and `mark` where the levels cannot be read; `fault`
+    says why.
     """
 
     id: int
@@ -114,6 +116,10 @@ class OracleState:
     """Maintenance level when last poked."""
     poked_round: int
     fault: str
+    mark: int | None
+    """30-day volatility that options are marked at."""
+    open_interest: int
+    """Σ of long sizes over perpetuals and options [wad units]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,10 @@ class State:
     fund_assets: int
     """Cash tokens in the insurance fund [token units]."""
     fund_shares: int
+    marks: Mapping[int, int | None]
+    """Mark price of every option somebody holds, by instrument id [wad dollars]; None where it cannot be had."""
+    settlements: Mapping[tuple[int, int], int]
+    """Settlement prices by (underlying, expiry) of the options somebody holds [wad]; 0 while not settled."""
 
     def price_of(self, underlying: int) -> int | None:
         """Price by underlying id [wad]; None where it fails a check."""
@@ -196,7 +206,7 @@ def read_state(system: System, block: BlockId = "latest") -> State:
     batch.ask(("auctions",), auctions.auctionParameters())
     batch.ask(("fund",), system.insurance_fund.totalAssets())
     batch.ask(("shares",), system.insurance_fund.totalSupply())
-    batch.ask(("snapshot",), system.risk_parameters.snapshot(underlyings))
+    batch.ask(("snapshot",), system.risk_parameters.snapshot(underlyings, True))
     batch.ask(("latest",), system.risk_parameters.latest())
     for name, asset in tokens.items():
         token = system.assets.get(name, system.cash)
@@ -209,6 +219,7 @@ def read_state(system: System, block: BlockId = "latest") -> State:
         batch.ask(("levels", underlying), system.volatility_oracle.levels(underlying))
         batch.ask(("realised", underlying), system.volatility_oracle.realised(underlying))
         batch.ask(("volatility", underlying), system.volatility_oracle.stateOf(underlying))
+        batch.ask(("open interest", underlying), house.openInterestOf(underlying))
     for account in range(1, count + 1):
         batch.ask(("owner", account), house.ownerOf(account))
         batch.ask(("nonce", account), house.nonceOf(account))
@@ -221,11 +232,22 @@ def read_state(system: System, block: BlockId = "latest") -> State:
             if asset != 0:
                 batch.ask(("collateral", account, asset), house.collateralOf(account, asset))
     batch.run(system, head.number)
+    accounts = {account: _account(batch, account, tokens) for account in range(1, count + 1)}
+
+    held = {instrument for account in accounts.values() for instrument in account.positions}
+    options = sorted(instrument for instrument in held if Instrument.of(instrument).is_option)
+    expiries = sorted({(option.underlying, option.expiry) for option in map(Instrument.of, options)})
+    of_options = _Batch()
+    for option in options:
+        of_options.ask(("mark", option), system.margin_engine.markOf(option))
+    for underlying, expiry in expiries:
+        of_options.ask(("settlement", underlying, expiry), system.registry.settlementPriceOf(underlying, expiry))
+    of_options.run(system, head.number)
 
     return State(
         block=head.number,
         timestamp=head.timestamp,
-        accounts={account: _account(batch, account, tokens) for account in range(1, count + 1)},
+        accounts=accounts,
         assets={asset: _asset(batch, name, asset) for name, asset in tokens.items()},
         oracles={name: _oracle(batch, underlying) for name, underlying in system.underlyings.items()},
         parameters=unpack(batch.get("snapshot"), underlyings),
@@ -237,7 +259,15 @@ def read_state(system: System, block: BlockId = "latest") -> State:
         auction_parameters=AuctionParameters(*batch.get("auctions")),
         fund_assets=batch.get("fund"),
         fund_shares=batch.get("shares"),
+        marks={option: _first(of_options.attempt("mark", option)) for option in options},
+        settlements={key: of_options.get("settlement", *key) for key in expiries},
     )
+
+
+def _first(attempt: tuple[Any, str]) -> Any:
+    """The first of what was read, or None."""
+    result, _ = attempt
+    return None if result is None else result[0]
 
 
 def _account(batch: _Batch, account: int, tokens: Mapping[str, int]) -> AccountState:
@@ -298,4 +328,6 @@ def _oracle(batch: _Batch, underlying: int) -> OracleState:
         poked_maintenance=kept.maintenance,
         poked_round=kept.roundId,
         fault=price_fault or levels_fault,
+        mark=None if levels is None else levels.mark,
+        open_interest=batch.get("open interest", underlying),
     )

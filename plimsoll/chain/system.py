@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plimsoll.chain.abi import Contract
+from plimsoll.chain.instruments import Instrument
 from plimsoll.chain.manifest import Manifest, manifest_path
 from plimsoll.errors import PlimsollError
 
@@ -16,20 +17,8 @@ if TYPE_CHECKING:
     from plimsoll.chain.client import Chain
     from plimsoll.chain.manifest import AssetEntry
 
-PERPETUAL = 1
-"""Kind of instrument: contracts/types/Instrument.sol."""
 CASH = 0
 """Id of the cash asset."""
-
-
-def perpetual(underlying: int) -> int:
-    """Instrument id of the perpetual on an underlying: kind in the top 8 of 128 bits, underlying in the next 16."""
-    return PERPETUAL << 120 | underlying << 104
-
-
-def underlying_of(instrument: int) -> int:
-    """The underlying an instrument is on."""
-    return instrument >> 104 & 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -43,6 +32,7 @@ class System:
     volatility_oracle: Contract
     risk_parameters: Contract
     steward: Contract
+    registry: Contract
     clearing_house: Contract
     margin_engine: Contract
     liquidation_engine: Contract
@@ -82,6 +72,7 @@ class System:
             volatility_oracle=bound("volatility_oracle"),
             risk_parameters=bound("risk_parameters"),
             steward=bound("steward"),
+            registry=bound("registry"),
             clearing_house=bound("clearing_house"),
             margin_engine=bound("margin_engine"),
             liquidation_engine=bound("liquidation_engine"),
@@ -99,8 +90,21 @@ class System:
             raise PlimsollError(f"no asset {name!r}; there are {', '.join(self.manifest.assets)}")
         return self.manifest.assets[name]
 
+    @property
+    def names(self) -> dict[int, str]:
+        """{underlying id: name}."""
+        return {number: name for name, number in self.underlyings.items()}
+
     def perpetual(self, name: str) -> int:
         """Instrument id of the perpetual on an underlying, by name."""
         if name not in self.underlyings:
             raise PlimsollError(f"no underlying {name!r}; there are {', '.join(self.underlyings)}")
-        return perpetual(self.underlyings[name])
+        return Instrument.perpetual(self.underlyings[name]).id
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The instrument of a symbol, ETH-PERP or ETH-27MAR26-3000-P, listed or not; PlimsollError if it is none."""
+        return Instrument.parse(symbol, self.underlyings)
+
+    def symbol(self, instrument: int) -> str:
+        """The symbol of an instrument's id."""
+        return Instrument.of(instrument).symbol(self.names)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.chain.client import Reverted
-from plimsoll.chain.fields import Field, Key, ParameterChange, Scope
+from plimsoll.chain.fields import Field, Key, ParameterChange, Scope, fields_of
 from plimsoll.chain.plan import market_hash
 from plimsoll.errors import PlimsollError
 
@@ -28,17 +28,15 @@ NOT_ALLOWED = "ParameterStewardNotAllowed"
 MILLION = 1_000_000
 STEP_LIMIT = "(step limit)"
 
-_PER_ASSET = (
-    Field.TAIL_INITIAL,
-    Field.TAIL_MAINTENANCE,
-    Field.VOLATILITY_STRESS,
-    Field.VOLATILITY_FLOOR,
-    Field.VOLATILITY_CAP,
-    Field.AVERAGE_DAILY_VOLUME,
-)
 _ORDERED = (
     (Field.VOLATILITY_FLOOR, Field.VOLATILITY_STRESS),
     (Field.VOLATILITY_STRESS, Field.VOLATILITY_CAP),
+    (Field.OPEN_INTEREST_LOWER, Field.OPEN_INTEREST_UPPER),
+    (Field.TIER_RATE_1, Field.TIER_RATE_2),
+    (Field.TIER_RATE_2, Field.TIER_RATE_3),
+    (Field.TIER_RATE_3, Field.TIER_RATE_4),
+    (Field.TIER_NOTIONAL_1, Field.TIER_NOTIONAL_2),
+    (Field.TIER_NOTIONAL_2, Field.TIER_NOTIONAL_3),
     (Field.CORRELATION_LOW, Field.CORRELATION_HIGH),
 )
 """Pairs (smaller, larger) that RiskParameters keeps in order."""
@@ -141,8 +139,8 @@ def targets(report: Report, underlyings: Mapping[str, int]) -> dict[Key, int]:
         )
     values: dict[Key, int] = {}
     for name, parameters in report.assets.items():
-        for field in _PER_ASSET:
-            value = getattr(parameters, field.key)
+        for field in fields_of(Scope.UNDERLYING):
+            value = getattr(parameters, field.key, None)  # a report holds what its model has fitted
             if value is not None:
                 values[Key(field, underlyings[name])] = field.encode(value)
     for entry in report.correlation:
@@ -166,11 +164,16 @@ def plan_rows(
         old, (minimum, maximum) = current[key], bounds[key.field]
         new, note = _next_value(key.field, old, target, allowed[key], now)
         rows[key] = Row(key, label(key, names), old, target, new, minimum, maximum, note)
-    for smaller, larger in _ORDERED:
-        for key in [key for key in rows if key.field is smaller]:
-            other = replace(key, field=larger)
-            if other in rows:
-                rows[key], rows[other] = _in_order(rows[key], rows[other])
+    pairs = [
+        (key, other)
+        for smaller, larger in _ORDERED
+        for key in rows
+        if key.field is smaller and (other := replace(key, field=larger)) in rows
+    ]
+    # What holds one pair back may break the next of a chain. It ends: numbers only ever go back to where they were.
+    while any(rows[key].new > rows[other].new for key, other in pairs):
+        for key, other in pairs:
+            rows[key], rows[other] = _in_order(rows[key], rows[other])
     return tuple(rows.values())
 
 

@@ -1,5 +1,6 @@
-"""Market data: checked series, the named markets, and volatility as known at a moment."""
+"""Market data: checked series and option chains, the named markets, and volatility as known at a moment."""
 
+from plimsoll.market.chains import Chain, load_chains
 from plimsoll.market.markets import (
     DEFAULT_MARKET,
     MARKETS,
@@ -8,6 +9,7 @@ from plimsoll.market.markets import (
     MarketData,
     average_daily_volume,
     get_market,
+    load_dvol,
     load_market,
 )
 from plimsoll.market.series import YEAR_SECONDS, Series, combined_hash, data_hash, load_series, make_series, resample
@@ -18,6 +20,7 @@ __all__ = [
     "MARKETS",
     "YEAR_SECONDS",
     "AssetData",
+    "Chain",
     "Ewma",
     "Market",
     "MarketData",
@@ -29,6 +32,8 @@ __all__ = [
     "data_hash",
     "ewma_volatility",
     "get_market",
+    "load_chains",
+    "load_dvol",
     "load_market",
     "load_series",
     "make_series",

@@ -199,11 +199,11 @@ def _load_files(market: Market, folder: Path, files: Files) -> MarketData:
         assets[asset] = AssetData(history, prints, average_daily_volume(history))
     index = None
     if files.index is not None:
-        index = VolatilityIndex("BTC", _load_dvol(folder / files.index))
+        index = VolatilityIndex("BTC", load_dvol(folder / files.index))
     return MarketData(market, assets, index)
 
 
-def _load_dvol(path: Path) -> Series:
+def load_dvol(path: Path) -> Series:
     """Deribit's index file has its own column names and is in percent."""
     import polars as pl
 

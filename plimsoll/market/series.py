@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from eth_utils.crypto import keccak
 from numpy.typing import NDArray
 
 from plimsoll.errors import PlimsollError
-
-if TYPE_CHECKING:
-    import polars as pl
+from plimsoll.market.frames import numbers, read_frame, require_columns, seconds
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -135,17 +133,12 @@ def load_series(path: Path | str, name: str | None = None, *, stamp: Stamp = "cl
     bar later, to the moment its close was known. Raises PlimsollError for any fault, naming file, row and remedy.
     """
     path = Path(path)
-    frame = _read(path)
-    missing = [column for column in ("ts", "close") if column not in frame.columns]
-    if missing:
-        found = ascii(", ".join(frame.columns))[1:-1][:60] or "none"  # a file of rubbish has rubbish for names
-        raise PlimsollError(
-            f"{path}: has no column {' and no column '.join(missing)} (found: {found}); rename or add it"
-        )
+    frame = read_frame(path)
+    require_columns(path, frame, ("ts", "close"))
     if frame.height == 0:
         raise PlimsollError(f"{path}: has no rows; give a file with prices")
-    ts = _numbers(path, frame, "ts").astype(np.int64)
-    prices = {column: _numbers(path, frame, column) for column in (*_PRICES, "volume") if column in frame.columns}
+    ts = seconds(path, frame, "ts")
+    prices = {column: numbers(path, frame, column) for column in (*_PRICES, "volume") if column in frame.columns}
     series = make_series(name or path.name.split(".")[0], ts, prices.pop("close"), source=str(path), **prices)
     return replace(series, ts=series.ts + series.bar_seconds) if stamp == "open" else series
 
@@ -240,46 +233,3 @@ def _check_order(where: str, columns: dict[str, Floats]) -> None:
                 raise PlimsollError(
                     f"{where}: row {row + 1}: high {high:g} is below {column} {other:g}; correct the row"
                 )
-
-
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        import polars as pl
-    except ImportError as missing:
-        raise PlimsollError("reading price files needs polars; install plimsoll[calibration]") from missing
-    if not path.is_file():
-        raise PlimsollError(f"{path}: no such file; check the path")
-    if path.stat().st_size == 0:
-        raise PlimsollError(f"{path}: is empty; give a file with prices")
-    try:
-        if path.suffix == ".parquet":
-            return pl.read_parquet(path)
-        if path.suffix == ".csv" or path.name.endswith(".csv.gz"):
-            return pl.read_csv(path, infer_schema=False)  # as text: a bad cell is then found by its row
-    except (OSError, pl.exceptions.PolarsError) as fault:
-        reason = (str(fault).splitlines() or [type(fault).__name__])[0]
-        raise PlimsollError(f"{path}: cannot be read ({reason}); give a valid parquet or CSV file") from fault
-    raise PlimsollError(f"{path}: is neither .parquet nor .csv; convert it")
-
-
-def _numbers(path: Path, frame: pl.DataFrame, column: str) -> Floats:
-    """A column as float64, which holds every second of ts exactly; PlimsollError for the first cell that is none."""
-    import polars as pl
-
-    raw = frame[column]
-    stamps = column == "ts"
-    if not (raw.dtype.is_numeric() or raw.dtype == pl.String):
-        raise PlimsollError(
-            f"{path}: column {column} holds {raw.dtype}, not {'unix seconds' if stamps else 'numbers'}; convert it"
-        )
-    numbers = raw.cast(pl.Float64, strict=False)
-    bad = numbers.is_null()
-    if stamps:
-        bad = bad | ~numbers.is_finite().fill_null(False) | (numbers != numbers.floor()).fill_null(True)
-    row = _first(bad.to_numpy())
-    if row is not None:
-        if raw[row] is None:
-            raise PlimsollError(f"{path}: row {row + 1}: {column} is missing; fill or drop the row")
-        kind = "a whole number of unix seconds" if stamps else "a number"
-        raise PlimsollError(f"{path}: row {row + 1}: {column} is {str(raw[row])[:40]!r}, not {kind}; correct the row")
-    return np.asarray(numbers.to_numpy(), dtype=np.float64)

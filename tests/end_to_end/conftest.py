@@ -56,8 +56,8 @@ class House:
         """Buyer takes what seller offers on the first underlying."""
         chain, house = self.system.chain, self.system.clearing_house
         size, limit, name = int(units * WAD), int(price * WAD), next(iter(self.system.underlyings))
-        maker = make_order(self.system, seller[1], seller[0], name, -size, limit, expiry=2**40)
-        taker = make_order(self.system, buyer[1], buyer[0], name, size, limit, expiry=2**40)
+        maker = make_order(self.system, seller[1], seller[0], f"{name}-PERP", -size, limit, expiry=2**40)
+        taker = make_order(self.system, buyer[1], buyer[0], f"{name}-PERP", size, limit, expiry=2**40)
         settle = house.settleTrade(
             maker.order.as_tuple(), maker.signature, taker.order.as_tuple(), taker.signature, size
         )

@@ -240,7 +240,7 @@ def test_deploy_killedAgainAndAgainFinishesWithEveryStepOnce(
     last = run_plimsoll("deploy", "--manifest", manifest)
     assert last.returncode == 0, last.stderr
     done = Manifest.load(manifest)
-    steps = make_plan(profile, DEPLOYER.address).steps
+    steps = make_plan(profile, DEPLOYER.address, done.begun).steps
     assert done.complete
     assert list(done.steps) == [step.id for step in steps]
     assert chain.nonce(DEPLOYER.address) - start == len(steps)  # nothing was done twice
@@ -255,7 +255,7 @@ def test_deploy_killedAgainAndAgainFinishesWithEveryStepOnce(
         pytest.param(lambda text: text[: len(text) // 2], "is not a deployment manifest", id="cut off"),
         pytest.param(lambda _: "", "is not a deployment manifest", id="empty"),
         pytest.param(
-            lambda text: text.replace("plimsoll.deployment/1", "plimsoll.deployment/0"), "schema", id="schema"
+            lambda text: text.replace("plimsoll.deployment/2", "plimsoll.deployment/0"), "schema", id="schema"
         ),
         pytest.param(lambda text: text.replace('"chain_id": 31337', '"chain_id": "31337"'), "chain_id", id="type"),
         pytest.param(lambda text: json.dumps({**json.loads(text), "extra": 1}), "extra", id="unknown key"),
@@ -303,8 +303,8 @@ def test_settleTrade_refusesABadOrder(
 ) -> None:
     system, clearing = house.system, house.system.clearing_house
     expiry = chain.block().timestamp + 1_000
-    good = make_order(system, LONG, accounts[0], "BTC", WAD, 40_000 * WAD, expiry=expiry)
-    other = make_order(system, SHORT, accounts[1], "BTC", -WAD, 40_000 * WAD, expiry=expiry + 10_000)
+    good = make_order(system, LONG, accounts[0], "BTC-PERP", WAD, 40_000 * WAD, expiry=expiry)
+    other = make_order(system, SHORT, accounts[1], "BTC-PERP", -WAD, 40_000 * WAD, expiry=expiry + 10_000)
     taker, size = good, WAD // 2
     match spoil:
         case "forged":
@@ -312,13 +312,13 @@ def test_settleTrade_refusesABadOrder(
         case "altered":
             taker = SignedOrder(replace(good.order, size=2 * WAD), good.signature, good.digest)
         case "of a stranger":
-            taker = make_order(system, STRANGER, accounts[0], "BTC", WAD, 40_000 * WAD, expiry=expiry)
+            taker = make_order(system, STRANGER, accounts[0], "BTC-PERP", WAD, 40_000 * WAD, expiry=expiry)
         case "expired":
             chain.set_time(expiry + 1)
         case "cancelled":
             chain.send(clearing.cancelOrder(good.order.as_tuple()), LONG)
         case "of another epoch":
-            taker = make_order(system, LONG, accounts[0], "BTC", WAD, 40_000 * WAD, expiry=expiry, epoch=7)
+            taker = make_order(system, LONG, accounts[0], "BTC-PERP", WAD, 40_000 * WAD, expiry=expiry, epoch=7)
         case "for another chain":
             digest = good.order.digest(1, clearing.address)
             signature = LONG.signer.unsafe_sign_hash(digest).signature  # type: ignore[arg-type]
@@ -326,7 +326,7 @@ def test_settleTrade_refusesABadOrder(
         case "replayed":
             size = WAD
             chain.send(settle(system, other, taker, size), STRANGER)
-            other = make_order(system, SHORT, accounts[1], "BTC", -WAD, 40_000 * WAD, expiry=expiry)
+            other = make_order(system, SHORT, accounts[1], "BTC-PERP", -WAD, 40_000 * WAD, expiry=expiry)
         case "overfilled":
             size = WAD + 1
     before = books(system)

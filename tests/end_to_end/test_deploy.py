@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from plimsoll.chain.artifacts import load
 from plimsoll.chain.client import Chain, Sender
 from plimsoll.chain.deploy import Mined, Web3Backend, deploy, execute
+from plimsoll.chain.instruments import Instrument, Kind, expiry_after, expiry_symbol
 from plimsoll.chain.manifest import Manifest
 from plimsoll.chain.plan import ADMIN, CALIBRATOR, GOVERNOR, REPORTER, STEWARD, make_plan
 from plimsoll.chain.system import System
@@ -65,7 +67,10 @@ def test_deploy_opens_a_house_with_what_was_configured(chain: Chain, tmp_path: P
         assert price == int(underlying.price.initial or 0) * 10**18
         assert chain.read(system.volatility_oracle.levels(underlying.id)).fresh
         assert chain.read(system.volatility_oracle.stateOf(underlying.id)).maintenance > 0
-        assert chain.read(system.clearing_house.isListed(system.perpetual(underlying.name)))
+        assert chain.read(system.registry.isListed(system.perpetual(underlying.name)))
+        expiry = expiry_after(system.manifest.begun, 7)
+        for strike, kind in product(underlying.strikes(), (Kind.CALL, Kind.PUT)):
+            assert chain.read(system.registry.isListed(Instrument(kind, underlying.id, expiry, strike).id))
     assert chain.read(system.clearing_house.insuranceFund()) == system.insurance_fund.address
     assert [chain.read(system.clearing_house.assetOf(i)).token for i in range(1 + len(profile.assets))] == [
         entry.token for entry in system.manifest.assets.values()
@@ -81,7 +86,9 @@ def test_deploy_twice_sends_nothing(chain: Chain, profile: Profile, tmp_path: Pa
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize(("at", "after"), [(1, False), (1, True), (15, True), (40, False), (78, True)])
+@pytest.mark.parametrize(
+    ("at", "after"), [(1, False), (1, True), (13, True), (15, True), (40, False), (78, True), (110, False)]
+)
 def test_deploy_goes_on_where_it_stopped(
     chain: Chain, profile: Profile, tmp_path: Path, undo: None, at: int, after: bool
 ) -> None:
@@ -94,14 +101,14 @@ def test_deploy_goes_on_where_it_stopped(
     manifest = deploy(chain, profile, DEPLOYER, path)
     assert manifest.complete
     # every step once: what was mined before the cut is found again, not sent again
-    assert chain.nonce(DEPLOYER.address) - start == len(make_plan(profile, DEPLOYER.address).steps)
+    assert chain.nonce(DEPLOYER.address) - start == len(make_plan(profile, DEPLOYER.address, manifest.begun).steps)
     System.load(chain, manifest)
 
 
 def test_deploy_stops_again_and_again(chain: Chain, profile: Profile, tmp_path: Path, undo: None) -> None:
     path = tmp_path / "manifest.json"
     start = chain.nonce(DEPLOYER.address)
-    count = len(make_plan(profile, DEPLOYER.address).steps)
+    count = len(make_plan(profile, DEPLOYER.address, chain.block().timestamp).steps)
     for cut in range(count):
         try:
             execute(Failing(chain, 5 + cut % 7, after=cut % 2 == 0), profile, path)
@@ -110,6 +117,34 @@ def test_deploy_stops_again_and_again(chain: Chain, profile: Profile, tmp_path: 
             continue
     assert Manifest.load(path).complete
     assert chain.nonce(DEPLOYER.address) - start == count
+
+
+def test_deploy_keeps_its_expiries_when_it_goes_on_another_day(
+    chain: Chain, profile: Profile, tmp_path: Path, undo: None
+) -> None:
+    path = tmp_path / "manifest.json"
+    begun = chain.block().timestamp
+    with pytest.raises(PowerCut):
+        execute(Failing(chain, 30, after=True), profile, path)
+    chain.set_time(begun + 86_400)
+    system = System.load(chain, deploy(chain, profile, DEPLOYER, path))
+    put = f"BTC-{expiry_symbol(expiry_after(begun, 7))}-40000-P"
+    assert chain.read(system.registry.isListed(system.instrument(put).id))
+
+
+def test_deploy_refuses_data_that_is_not_what_the_constructor_makes(
+    chain: Chain, profile: Profile, tmp_path: Path, undo: None
+) -> None:
+    class Tampering(Web3Backend):
+        def deploy(self, contract: str, arguments: tuple[Any, ...]) -> Mined:
+            mined = super().deploy(contract, arguments)
+            if contract == "NormalTable":
+                code = self.code(mined.address or "")
+                self._chain.rpc("anvil_setCode", mined.address, "0x" + code[:-1].hex() + "01")
+            return mined
+
+    with pytest.raises(PlimsollError, match=r"step normal_table: the code at 0x\w+ is not NormalTable's"):
+        execute(Tampering(chain, DEPLOYER), profile, tmp_path / "manifest.json")
 
 
 def test_deploy_records_what_was_built(chain: Chain, house: Any) -> None:

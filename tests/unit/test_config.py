@@ -54,7 +54,7 @@ def test_initial_changes_cover_every_number_once() -> None:
     profile = Config.load().profile("crypto")
     changes = profile.initial_changes()
     keys = [change.key for change in changes]
-    assert len(set(keys)) == len(keys) == 2 * 12 + 4 + 2
+    assert len(set(keys)) == len(keys) == 2 * 32 + 7 + 2
     values = {change.key: change.value for change in changes}
     assert values[Key(Field.HORIZON_INITIAL)] == 8 * 3600
     assert values[Key(Field.AVERAGE_DAILY_VOLUME, 1)] == 1_000_000
@@ -69,10 +69,40 @@ def test_initial_changes_cover_every_number_once() -> None:
         (Field.CORRELATION_LOW, -0.1000001, -100_001),
         (Field.CORRELATION_HIGH, 0.1000001, 100_001),
         (Field.HORIZON_INITIAL, 3600, 3600),
+        # a bracket that ends sooner, interest that is called open sooner: more margin
+        (Field.TIER_NOTIONAL_2, 1_999_999, 1_999),
+        (Field.OPEN_INTEREST_LOWER, 1_999, 1),
+        (Field.OPEN_INTEREST_UPPER, 1_999, 1),
+        (Field.OPEN_INTEREST_SCALE, 1.0000001, 1_000_001),
+        (Field.TIER_RATE_1, 0.0100001, 10_001),
+        (Field.OPTION_HALF_SPREAD, 0.0100001, 10_001),
+        (Field.VOLATILITY_SHOCK_INITIAL, 0.3000001, 300_001),
+        (Field.EXTREME_WEIGHT, 0.3000001, 300_001),
+        (Field.SHORT_OPTION_MINIMUM, 0.0030001, 3_001),
+        (Field.VOLATILITY_FALL, 0.7500001, 750_001),
+        # neither way is against everybody
+        (Field.SURFACE_RHO, -0.2000006, -200_001),
+        (Field.SURFACE_RHO, -0.2000004, -200_000),
+        (Field.CARRY, 0.0100006, 10_001),
+        (Field.CARRY, 0.0100004, 10_000),
+        (Field.TERM_RATIO, 1.0000004, 1_000_000),
     ],
 )
 def test_encode_rounds_against_accounts(field: Field, value: float, encoded: int) -> None:
     assert field.encode(value) == encoded
+
+
+def test_encode_leaves_whole_integers_alone() -> None:
+    for field in Field:
+        assert [field.encode(field.decode(encoded)) for encoded in (-7, 0, 2_000_001)] == [-7, 0, 2_000_001]
+
+
+def test_fields_are_those_of_the_contracts() -> None:
+    text = (DEFAULT_PATH.parent / "contracts" / "types" / "Field.sol").read_text()
+    onchain = {
+        name: int(number) for name, number in re.findall(r"Field internal constant (\w+) = Field.wrap\((\d+)\)", text)
+    }
+    assert {field.name: field.value for field in Field} == onchain
 
 
 def test_encode_refuses_what_does_not_fit() -> None:
@@ -98,7 +128,7 @@ def test_starting_at_changes_only_first_answers() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"2h", offset = 0.5', '"2h", offset = 0.9', r"common\.offset: 0\.9 is outside its bounds 0 to 0\.8"),
+        ('"2h", offset = 0.6', '"2h", offset = 0.9', r"common\.offset: 0\.9 is outside its bounds 0 to 0\.8"),
         ('"2h", minimum = 100,', '"2 hours", minimum = 100,', r"BTC\.price\.heartbeat: expected a duration"),
         ("0x1b44F3514812d835EB1BDB0acB33d3fA3351Ee43", "0x1b44", r"BTC\.price\.feed: expected an address"),
         ('unit = "percent a day"', 'unit = "percent a week"', r"volatility\.unit: expected one of 'fraction a year'"),
@@ -110,6 +140,13 @@ def test_starting_at_changes_only_first_answers() -> None:
         ("minimum = 100, maximum = 10_000_000", "minimum = 100, maximum = 10", r"minimum: 100 is not below"),
         ("tail_initial = 4.0", "tail_initial = nan", r"crypto\.underlying\.tail_initial: expected a finite number"),
         ("id = 2", "id = 1", r"underlyings: ids must rise"),
+        ("expiry_days = [7, 30]", "expiry_days = [30, 7]", r"options\.expiry_days: expected rising whole numbers"),
+        ("expiry_days = [7, 30]", 'expiry_days = ["7"]', r"BTC\.options\.expiry_days: expected rising whole numbers"),
+        ("strikes = [0.8, 0.9, 1, 1.1, 1.2]", "strikes = [0]", r"options\.strikes: expected parts of the price"),
+        ("strikes = [0.8, 0.9, 1, 1.1, 1.2]", "strikes = [nan]", r"options\.strikes: expected parts of the price"),
+        ("tick = 1_000 }", "tick = 1_000_000 }", r"BTC\.options\.tick: 1000000 is so large"),
+        ("tick = 1_000 }", "tick = 0.000000015 }", r"BTC\.options\.tick: .* more than 8 decimals"),
+        ("surface_rho = -0.25", "surface_rho = -0.96", r"underlying\.surface_rho: -0\.96 is outside its bounds"),
         ('underlying = "ETH"', 'underlying = "DOGE"', r"assets\.WETH\.underlying: no underlying 'DOGE'"),
         ("[networks.local]", "[networks.local", "not valid TOML"),
     ],

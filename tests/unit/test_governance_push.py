@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import fields
 from decimal import Decimal
 
 import pytest
 
-from plimsoll.chain.fields import Field, Key
+from plimsoll.calibration.report import AssetParameters
+from plimsoll.chain.fields import Field, Key, Scope, fields_of
 from plimsoll.governance.push import Allowed, Row, label, plan_rows, shown
 
 TAIL = Key(Field.TAIL_INITIAL, 1)
@@ -69,6 +72,31 @@ def test_plan_rows_keeps_pairs_in_order_within_their_steps(
             assert rows[key] == old[key]
     if not floor_waits and not stress_waits:
         assert rows == wanted
+
+
+RATES = [Key(field, 1) for field in (Field.TIER_RATE_1, Field.TIER_RATE_2, Field.TIER_RATE_3, Field.TIER_RATE_4)]
+
+
+@pytest.mark.parametrize("waiting", list(itertools.product((False, True), repeat=4)))
+@pytest.mark.parametrize("step", [0, 15_000, 100_000])
+@pytest.mark.parametrize("targets", [(50_000, 60_000, 70_000, 80_000), (1_000, 1_000, 1_000, 2_000)])
+def test_plan_rows_keeps_chains_in_order(targets: tuple[int, ...], step: int, waiting: tuple[bool, ...]) -> None:
+    old = dict(zip(RATES, (10_000, 20_000, 30_000, 40_000), strict=True))
+    wanted = dict(zip(RATES, targets, strict=True))
+    allowed: dict[Key, Allowed | None] = {
+        key: Allowed(old[key] - step, old[key] + step, NOW + waits) for key, waits in zip(RATES, waiting, strict=True)
+    }
+    rows = {row.key: row.new for row in plan_rows(wanted, old, allowed, BOUNDS, NOW, NAMES)}
+    assert [rows[key] for key in RATES] == sorted(rows.values())
+    for key, waits in zip(RATES, waiting, strict=True):
+        low, high = sorted((old[key], wanted[key]))
+        assert low <= rows[key] <= high
+        assert abs(rows[key] - old[key]) <= (0 if waits else step)
+
+
+def test_targets_know_every_number_of_a_report() -> None:
+    fitted = {member.name for member in fields(AssetParameters)}
+    assert fitted <= {field.key for field in fields_of(Scope.UNDERLYING)}
 
 
 @pytest.mark.parametrize(

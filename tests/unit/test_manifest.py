@@ -26,6 +26,7 @@ def manifest() -> Manifest:
         profile="crypto",
         market="2021-05",
         deployer=ADDRESS,
+        begun=1_700_000_000,
         compiler={"version": "0.8.30"},
         parameters=[],
         steps={"token": Done("TestToken", "", ADDRESS, ["USD", 6], 1, "0x2", "0x3", "0x4")},
@@ -65,7 +66,7 @@ def edit(raw: dict[str, Any], *path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        (("schema",), "plimsoll.deployment/9", "schema is not"),
+        (("schema",), "plimsoll.deployment/1", "schema is not"),
         (("chain_id",), "31337", "Manifest.chain_id is not int"),
         (("deployer",), "0x12", "not a checksummed address"),
         (("steps", "token", "address"), ADDRESS.lower(), "not a checksummed address"),
@@ -87,7 +88,7 @@ def test_load_refuses_a_damaged_manifest(
         Manifest.load(file)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00\x01", '{"schema": "plimsoll.deployment/1"}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00\x01", '{"schema": "plimsoll.deployment/2"}'])
 def test_load_refuses_what_is_no_manifest(tmp_path: Path, content: str) -> None:
     file = tmp_path / "31337.json"
     file.write_text(content)

@@ -10,8 +10,8 @@ from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
 from plimsoll.chain.client import Sender
+from plimsoll.chain.instruments import Instrument
 from plimsoll.chain.orders import ORDER_TYPE, Order
-from plimsoll.chain.system import perpetual, underlying_of
 from plimsoll.errors import PlimsollError
 
 HOUSE = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -20,7 +20,7 @@ CHAIN = 31_337
 
 @pytest.fixture
 def order() -> Order:
-    return Order(3, Sender.dev(1).address, perpetual(2), -5 * 10**17, 2_500 * 10**18, 2**40, 1, 99)
+    return Order(3, Sender.dev(1).address, Instrument.perpetual(2).id, -5 * 10**17, 2_500 * 10**18, 2**40, 1, 99)
 
 
 def test_digest_equals_the_reference(order: Order) -> None:
@@ -52,8 +52,3 @@ def test_signature_recovers_the_signer(order: Order) -> None:
 def test_digest_refuses_what_the_contract_cannot_hold(order: Order, change: dict[str, int]) -> None:
     with pytest.raises(PlimsollError, match="cannot be encoded"):
         replace(order, **change).digest(CHAIN, HOUSE)
-
-
-def test_instrument_holds_its_underlying() -> None:
-    assert underlying_of(perpetual(65_535)) == 65_535
-    assert perpetual(1) >> 120 == 1

@@ -25,6 +25,7 @@ DEPLOYER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 ADMINISTRATOR = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 CALIBRATING = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 REPORTING = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
+BEGUN = 1_774_600_000  # 27 March 2026, 08:26:40 UTC
 GUARDING = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
 
 
@@ -41,13 +42,36 @@ def roles_after(plan: Plan) -> set[tuple[int, object]]:
 
 @pytest.mark.parametrize("name", ["crypto", "sp500-nasdaq", "sepolia"])
 def test_make_plan_for_every_profile(name: str) -> None:
-    plan = make_plan(Config.load().profile(name), DEPLOYER)
+    plan = make_plan(Config.load().profile(name), DEPLOYER, BEGUN)
     contracts = [step.contract for step in plan.steps if isinstance(step, Deploy)]
     assert {"ClearingHouse", "MarginEngine", "LiquidationEngine", "InsuranceFund", "ParameterSteward"} <= set(contracts)
+    assert {"InstrumentRegistry", "NormalTable"} <= set(contracts)
+    listed = [step.id for step in plan.steps if isinstance(step, Call) and step.function == "listPerpetual"]
+    assert len(listed) == 2
+
+
+def test_make_plan_lists_options_from_when_the_deployment_began() -> None:
+    profile = Config.load().profile("crypto").starting_at({"ETH": 1_990})
+    plan = make_plan(profile, DEPLOYER, BEGUN)
+    listings = {step.id: step for step in plan.steps if isinstance(step, Call) and step.function == "listOptions"}
+    assert list(listings) == [f"list.options.{name}-{day}" for name in ("BTC", "ETH") for day in ("3APR26", "26APR26")]
+    assert listings["list.options.ETH-3APR26"].target == Ref("registry")
+    underlying, expiry, strikes = listings["list.options.ETH-3APR26"].arguments
+    assert (underlying, expiry) == (2, 1_775_203_200)  # 08:00 UTC
+    assert strikes == tuple(dollars * 10**8 for dollars in (1_600, 1_800, 2_000, 2_200, 2_400))
+    # any other second of that day, the same plan: a deployment that goes on later wants the same steps
+    midnight = BEGUN // 86_400 * 86_400
+    assert make_plan(profile, DEPLOYER, midnight) == plan == make_plan(profile, DEPLOYER, midnight + 86_399)
+    assert make_plan(profile, DEPLOYER, midnight + 86_400) != plan
+
+
+def test_make_plan_lists_no_options_where_the_profile_has_none() -> None:
+    plan = make_plan(Config.load().profile("sepolia"), DEPLOYER, BEGUN)
+    assert "listOptions" not in [step.function for step in plan.steps if isinstance(step, Call)]
 
 
 def test_make_plan_uses_published_feeds_on_sepolia() -> None:
-    plan = make_plan(Config.load().profile("sepolia"), DEPLOYER)
+    plan = make_plan(Config.load().profile("sepolia"), DEPLOYER, BEGUN)
     assert "PushedFeed" not in [step.contract for step in plan.steps]
     settings = {step.id: step.arguments for step in plan.steps}
     assert settings["feed.price.ETH"][1][0] == "0x694AA1769357215DE4FAC081bf1f309aDC325306"
@@ -59,7 +83,7 @@ def test_handover_leaves_the_deployer_nothing() -> None:
         .profile("crypto")
         .with_roles(admin=ADMINISTRATOR, calibrator=CALIBRATING, reporter=REPORTING, guardian=GUARDING)
     )
-    assert roles_after(make_plan(profile, DEPLOYER)) == {
+    assert roles_after(make_plan(profile, DEPLOYER, BEGUN)) == {
         (ADMIN, ADMINISTRATOR),
         (GOVERNOR, ADMINISTRATOR),
         (STEWARD, ADMINISTRATOR),
@@ -72,13 +96,13 @@ def test_handover_leaves_the_deployer_nothing() -> None:
 
 def test_handover_gives_up_administration_last() -> None:
     profile = Config.load().profile("crypto").with_roles(admin=ADMINISTRATOR)
-    last = make_plan(profile, DEPLOYER).steps[-1]
+    last = make_plan(profile, DEPLOYER, BEGUN).steps[-1]
     assert isinstance(last, Call)
     assert (last.function, last.arguments) == ("renounceRole", (ADMIN, DEPLOYER))
 
 
 def test_every_function_of_a_role_is_mapped() -> None:
-    plan = make_plan(Config.load().profile("crypto"), DEPLOYER)
+    plan = make_plan(Config.load().profile("crypto"), DEPLOYER, BEGUN)
     mapped = {
         (step.arguments[0].step, step.arguments[2])
         for step in plan.steps
