@@ -17,6 +17,7 @@ COMMANDS = {
     "calibrate": "Fit margin parameters to market data and write a report.",
     "push": "Show what a report would change on-chain, then send it.",
     "margin": "Show an account's margin, component by component.",
+    "whatif": "Show what an account's margin would be after a trade.",
     "keeper": "Watch accounts, flag, bid and settle liquidations.",
     "demo": "Replay a crash on a live local chain and report on it.",
 }

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     help="Folder for the report.  [default: .build/demo]",
 )
 def command(market: str, out: Path) -> int:
-    """Replay a crash on a chain of its own: trade, report, calibrate, push, liquidate, and check every invariant after
-    every step. Exits with 0 only if all of them held and the house ended solvent."""
+    """Replay a crash on a chain of its own: trade perpetuals and options, report, calibrate, push, settle, liquidate,
+    and check every invariant after every step. Exits with 0 only if all of them held and the house ended solvent."""
     try:
         # the one place where the library's command line uses the simulation, which is not part of the library
         from simulation.replay import replay
@@ -92,6 +92,10 @@ def _show(console: Console, recording: Recording) -> None:
     for symbol in recording.symbols:
         rate = recording.rate(symbol)
         figures.add_row(f"{symbol} initial margin", f"{rate['first']:.1%} at first, {rate['max']:.1%} at most")
+    for account in recording.books():
+        figures.add_row(f"{account}: margin", f"{recording.share(account):.1%} of what its parts would need one by one")
+    paid = sum(one.received for one in recording.settlements)
+    figures.add_row("expiries", f"{len(recording.settlements)} settled, ${paid:,.0f} from the short to the long")
     figures.add_row("parameter pushes", str(len(recording.pushes)))
     bidden_on = len({one.account for one in recording.liquidations})
     figures.add_row("liquidations", f"{len(recording.liquidations)} bids on {bidden_on} accounts")
