@@ -85,9 +85,9 @@ def run_pytest(arguments: list[str], *, live: bool = True) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments]
-        run = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=not live, text=True, check=False
-        )
+        # Ape remembers what contract is at an address of mainnet, and on a fork the next version of ours is at the same
+        environment = {**os.environ, "PATH": path, "APE_DATA_FOLDER": folder}
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=not live, text=True, check=False)
         if not live:
             print(run.stdout + run.stderr, flush=True)
         if not report.is_file():

@@ -16,6 +16,7 @@ from plimsoll.chain.system import CASH, System
 from simulation.invariants import (
     Checks,
     Losses,
+    Payouts,
     Standing,
     check_bounds,
     check_gate,
@@ -32,7 +33,7 @@ OnBid = Callable[[Event, Standing, Standing], None]
 
 class Audit:
     """Begins at the present block. `checks` counts what was compared, `seen` the events by name; `losses` adds up what
-    they say of losses. `name` says how a message calls an account."""
+    they say of losses, `payouts` of expired options. `name` says how a message calls an account."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Audit:
         self.observer = observer or Observer(system)
         self.checks = Checks()
         self.losses = Losses()
+        self.payouts = Payouts()
         self.seen: Counter[str] = Counter()
         self.bounds = self.observer.bounds()
         self.limits = self.observer.limits()
@@ -65,8 +67,13 @@ class Audit:
         for event in events:
             self._check_event(event)
         check_losses(self.checks, self.losses, state.assets[CASH].scale)
-        check_state(self.checks, state, self.bounds, self.losses.shares)
+        self.check_state(state)
         return state, events
+
+    def check_state(self, state: State) -> None:
+        """Everything that must be true of one block alone. Needs every event up to it examined but those that move no
+        money."""
+        check_state(self.checks, state, self.bounds, self.losses.shares, self.payouts)
 
     def _check_event(self, event: Event) -> None:
         values = event.arguments
@@ -85,6 +92,8 @@ class Audit:
             case "LossCovered":
                 self.losses.fund_paid += values["paid"]
                 self.losses.fund_payments += 1
+            case "ExpiredSettled":
+                self.payouts.add(values["instrument"], values["size"])
             case "ParameterChanged":
                 key = Key(Field(values["field"]), values["underlying"], values["other"])
                 check_bounds(self.checks, key, values["value"], self.bounds[key.field])

@@ -7,6 +7,7 @@ blocks are a second apart unless the replay moves it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -20,11 +21,12 @@ from plimsoll.calibration import CalibrationConfig, Report, calibrate
 from plimsoll.chain.abi import Call
 from plimsoll.chain.client import Chain, Receipt, Sender
 from plimsoll.chain.deploy import deploy
+from plimsoll.chain.instruments import Instrument, Kind
 from plimsoll.chain.orders import make_order
 from plimsoll.chain.system import System
 from plimsoll.config import Config, Profile
 from plimsoll.market import MarketData, Series, make_series, resample
-from simulation.agents import CASH, MARKET_MAKER, Agent
+from simulation.agents import CASH, MARKET_MAKER, YEAR, Agent, Listed, perpetual
 
 LEAD_TIME = 1_800
 """Seconds before the first bar at which the chain starts: enough for deploying and funding, a second a block."""
@@ -32,6 +34,8 @@ ORDER_LIFE = 30 * 86_400
 """Seconds for which an order is good: longer than any feed may be silent."""
 UNDERWRITING = 1_000_000
 """Dollars in the insurance fund at the start."""
+STRIKES = tuple(k / 2 for k in range(-6, 7))
+"""Strikes that are listed, in standard deviations from the price."""
 
 
 def wad(value: float) -> int:
@@ -79,6 +83,8 @@ class House:
         self.reporter = system.chain.dev_accounts()[0]
         self.settler = settler()
         self.underwriter = underwriter()
+        self.listed = {perpetual(name): Listed(perpetual(name), name, Kind.PERPETUAL) for name in system.underlyings}
+        """What may be traded, by symbol, expired options among it."""
         self._salt = 0
 
     @property
@@ -156,10 +162,25 @@ class House:
 
     # ─── Trading
 
+    def list_options(self, underlying: str, expiry: int, price: float, volatility: float) -> None:
+        """Governance lists calls and puts of an expiry, at strikes around the price; those listed already stay."""
+        spread = volatility * math.sqrt(max(expiry - self.chain.block().timestamp, 0) / YEAR)
+        tick = tick_of(price)
+        levels = (price * math.exp(deviations * spread) for deviations in STRIKES)
+        strikes = sorted({tick * int((Decimal(level) / tick).to_integral_value()) for level in levels} - {Decimal(0)})
+        number = self.system.underlyings[underlying]
+        options = [Instrument(kind, number, expiry, strike) for strike in strikes for kind in (Kind.CALL, Kind.PUT)]
+        units = tuple(option.strike_units for option in options if option.kind is Kind.CALL)
+        self.chain.send(self.system.registry.listOptions(number, expiry, units), self.reporter)
+        for option in options:
+            symbol = option.symbol(self.system.names)
+            self.listed[symbol] = Listed(symbol, underlying, option.kind, expiry, float(option.strike))
+
     def trade_call(
-        self, taker: Participant, symbol: str, size: int, price: int, maker: Participant | None = None
+        self, taker: Participant, instrument: str, size: int, price: int, maker: Participant | None = None
     ) -> Call:
-        """A settlement of two newly signed orders: the taker buys (negative: sells) `size` at `price` [both wad]."""
+        """A settlement of two newly signed orders: the taker buys (negative: sells) `size` of an instrument, by its
+        symbol, at `price` [both wad]."""
         maker = maker or self.by_name[MARKET_MAKER]
         expiry = self.chain.block().timestamp + ORDER_LIFE
         orders = []
@@ -167,7 +188,14 @@ class House:
             self._salt += 1
             orders.append(
                 make_order(
-                    self.system, who.person.signer, who.account, symbol, amount, price, expiry=expiry, salt=self._salt
+                    self.system,
+                    who.person.signer,
+                    who.account,
+                    instrument,
+                    amount,
+                    price,
+                    expiry=expiry,
+                    salt=self._salt,
                 )
             )
         made, taken = orders
@@ -177,10 +205,10 @@ class House:
         return call
 
     def trade(
-        self, taker: Participant, symbol: str, size: int, price: int, maker: Participant | None = None
+        self, taker: Participant, instrument: str, size: int, price: int, maker: Participant | None = None
     ) -> Receipt:
         """Trade with the market maker, or another maker, settled by a third party. Reverted if refused."""
-        return self.chain.send(self.trade_call(taker, symbol, size, price, maker), self.settler)
+        return self.chain.send(self.trade_call(taker, instrument, size, price, maker), self.settler)
 
     # ─── Reporting
 
@@ -220,6 +248,13 @@ def known(data: MarketData, now: int) -> dict[str, Series]:
             volume=volume,
         )
     return series
+
+
+def tick_of(price: float) -> Decimal:
+    """Strikes are multiples of this: of 1, 2, 5 times powers of ten the largest that is at most a hundredth of the
+    price."""
+    power = Decimal(10) ** math.floor(math.log10(price / 100))
+    return max(power * k for k in (1, 2, 5) if power * k <= Decimal(price) / 100)
 
 
 def settler() -> Sender:

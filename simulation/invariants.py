@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plimsoll.chain.fields import Field, Key
+from plimsoll.chain.instruments import Instrument, Kind
 from plimsoll.chain.state import AccountState, State
 from plimsoll.chain.system import CASH
 from plimsoll.config import WAD
@@ -19,10 +20,12 @@ from plimsoll.margin.onchain import Margin
 from simulation.recording import InvariantResult
 
 RAY = 10**27
+STRIKE_UNIT = 10**10
+"""Wad per unit of strike."""
 
 STATEMENTS: dict[str, str] = {
-    "CASH": "tokens held = Σ cash ledgers + Σ quotes + fees, per token, to the wei the rounding allows",
-    "ZERO-SUM": "Σ positions = 0 for every instrument",
+    "CASH": "tokens held = Σ cash ledgers + Σ quotes + Σ settled payoffs + fees, per token, to the wei of rounding",
+    "ZERO-SUM": "Σ positions = 0 for every instrument, what has been paid out at expiry counted in",
     "EQUITY": "Σ equity = value of all collateral, within rounding",
     "GATE": "no action leaves its account below initial margin unless it reduced that account's risk",
     "ORDER": "0 ≤ maintenance ≤ initial, both rising with size, volatility and age of the price",
@@ -94,25 +97,57 @@ def usd(amount: int) -> str:
     return f"{amount / WAD:,.6f}"
 
 
-def check_state(checks: Checks, now: State, bounds: Mapping[Field, tuple[int, int]], losses_shared: int) -> None:
+@dataclass(slots=True)
+class Payouts:
+    """What events say about expired options over the run: each position became cash once, rounded down to a wei."""
+
+    count: int = 0
+    """Positions paid out."""
+    sizes: dict[int, int] = field(default_factory=dict)
+    """Σ of their sizes by instrument, signed [wad units]."""
+
+    def add(self, instrument: int, size: int) -> None:
+        """One more position."""
+        self.count += 1
+        self.sizes[instrument] = self.sizes.get(instrument, 0) + size
+
+
+def payoff_of(now: State, instrument: int) -> int | None:
+    """What a settled option pays a unit [wad dollars]; None for a perpetual and for an option that is not settled."""
+    option = Instrument.of(instrument)
+    price = now.settlements.get((option.underlying, option.expiry), 0) if option.is_option else 0
+    if price == 0:
+        return None
+    strike = option.strike_units * STRIKE_UNIT
+    return max(strike - price if option.kind is Kind.PUT else price - strike, 0)
+
+
+def check_state(
+    checks: Checks, now: State, bounds: Mapping[Field, tuple[int, int]], losses_shared: int, payouts: Payouts
+) -> None:
     """Everything that must be true of one block alone. `bounds`: (minimum, maximum) of each field; `losses_shared`: how
-    many times a loss has been shared so far, since each may round every account's cash once."""
-    _check_cash(checks, now, losses_shared)
-    _check_zero_sum(checks, now)
-    _check_equity(checks, now, losses_shared)
+    many times a loss has been shared so far, since each may round every account's cash once; `payouts`: what expired
+    options have been paid so far."""
+    _check_cash(checks, now, losses_shared, payouts)
+    _check_zero_sum(checks, now, payouts)
+    _check_equity(checks, now, losses_shared, payouts)
     for account in now.accounts.values():
         check_order(checks, standing_of(account), f"account {account.id}")
     for key, value in now.parameters.items():
         check_bounds(checks, key, value, bounds[key.field])
 
 
-def _rounding(now: State, losses_shared: int) -> int:
-    """Most wei that shared losses may have left in the house: each rounds every positive cash, and the index itself."""
-    return losses_shared * (len(now.accounts) + now.positive_cash // now.loss_index + 2)
+def _rounding(now: State, losses_shared: int, payouts: Payouts) -> int:
+    """Most wei that rounding may have left here: a shared loss rounds every positive cash, and the index itself;
+    a payout rounds one position."""
+    return losses_shared * (len(now.accounts) + now.positive_cash // now.loss_index + 2) + payouts.count
 
 
-def _check_cash(checks: Checks, now: State, losses_shared: int) -> None:
+def _check_cash(checks: Checks, now: State, losses_shared: int, payouts: Payouts) -> None:
     accounts = now.accounts.values()
+    # payoffs still to be paid, to a fraction of a wei: sides that are paid apart would not add up to zero without them
+    held = [position for account in accounts for position in account.positions.values()]
+    payable = sum(position.size * (payoff_of(now, position.instrument) or 0) for position in held) // WAD
     for token in now.assets.values():
         checks.require(
             "CASH",
@@ -123,9 +158,9 @@ def _check_cash(checks: Checks, now: State, losses_shared: int) -> None:
             owed = sum(account.collateral.get(token.id, 0) for account in accounts)
             checks.require("CASH", token.held == owed, f"{token.name}: held {token.held}, owed {owed} token units")
             continue
-        owed = now.fees + sum(a.cash + sum(position.quote for position in a.positions.values()) for a in accounts)
+        owed = now.fees + payable + sum(a.cash for a in accounts) + sum(position.quote for position in held)
         spare = token.held * token.scale - owed
-        allowed = _rounding(now, losses_shared)
+        allowed = _rounding(now, losses_shared, payouts)
         checks.require(
             "CASH",
             0 <= spare <= allowed,
@@ -133,8 +168,8 @@ def _check_cash(checks: Checks, now: State, losses_shared: int) -> None:
         )
 
 
-def _check_zero_sum(checks: Checks, now: State) -> None:
-    totals: dict[int, int] = {}
+def _check_zero_sum(checks: Checks, now: State, payouts: Payouts) -> None:
+    totals = dict(payouts.sizes)
     for account in now.accounts.values():
         for position in account.positions.values():
             totals[position.instrument] = totals.get(position.instrument, 0) + position.size
@@ -142,7 +177,7 @@ def _check_zero_sum(checks: Checks, now: State) -> None:
         checks.require("ZERO-SUM", total == 0, f"instrument {instrument:#x}: sizes add up to {total} wei")
 
 
-def _check_equity(checks: Checks, now: State, losses_shared: int) -> None:
+def _check_equity(checks: Checks, now: State, losses_shared: int, payouts: Payouts) -> None:
     """Needs a cash token worth a dollar or more (no cash feed in a replay). Every valuation rounds down by less than a
     wei, once a position and once a collateral line."""
     collateral = -now.fees * WAD
@@ -154,7 +189,7 @@ def _check_equity(checks: Checks, now: State, losses_shared: int) -> None:
     equity = sum(standing_of(account).equity for account in now.accounts.values())
     lines = sum(len(account.positions) + len(account.collateral) for account in now.accounts.values())
     spare = collateral - WAD * equity
-    allowed = lines + _rounding(now, losses_shared)
+    allowed = lines + _rounding(now, losses_shared, payouts)
     checks.require(
         "EQUITY",
         0 <= spare <= WAD * allowed,

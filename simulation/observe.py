@@ -25,7 +25,7 @@ class Observer:
         self.system = system
         contracts = (
             system.clearing_house, system.liquidation_engine, system.insurance_fund, system.risk_parameters,
-            system.steward,
+            system.steward, system.registry,
         )  # fmt: skip
         self._contracts = {contract.address: contract for contract in contracts}
 
@@ -64,8 +64,12 @@ class Observer:
 
     def refusal(self, call: Call, sender: str) -> str | None:
         """Name of the error a call would get from `sender` now; None if it would succeed."""
-        result = self.system.chain.try_read_many([call], sender=sender)[0]
-        return result.error or result.reason if isinstance(result, Reverted) else None
+        return self.refusals([call], sender)[0]
+
+    def refusals(self, calls: Sequence[Call], sender: str) -> list[str | None]:
+        """The same of many calls, each on its own."""
+        results = self.system.chain.try_read_many(calls, sender=sender)
+        return [result.error or result.reason if isinstance(result, Reverted) else None for result in results]
 
 
 def plain(value: Any) -> Any:

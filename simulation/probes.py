@@ -11,7 +11,9 @@ from collections.abc import Callable
 from plimsoll.chain.client import Reverted
 from plimsoll.chain.state import State, read_state
 from plimsoll.config import WAD
-from simulation.agents import CASH
+from plimsoll.keeper.expiry import find_round
+from plimsoll.margin.onchain import mark_of
+from simulation.agents import CASH, perpetual
 from simulation.house import House, Participant, wad
 from simulation.invariants import Checks, check_rising
 from simulation.observe import Observer, imagined
@@ -84,7 +86,7 @@ def _probe_oracles(house: House, observer: Observer, checks: Checks, hedger: Par
     with house.chain.snapshot():
         house.deposit(hedger, CASH, 1_000_000)  # something to take out, whatever became of its own
         short_more = -wad(3 * 400_000 * WAD / price)
-        attempts = {"new risk": (house.trade_call(hedger, symbol, short_more, price), house.settler)}
+        attempts = {"new risk": (house.trade_call(hedger, perpetual(symbol), short_more, price), house.settler)}
         for asset in hedger.agent.funding:
             attempts[f"withdrawal of {asset}"] = (house.withdrawal_call(hedger, asset, 0.001), hedger.person.sender)
         for what, inject in faults.items():
@@ -160,6 +162,8 @@ def _probe_round_trips(house: House, checks: Checks, hedger: Participant, saver:
     with house.chain.snapshot():
         _circle_of_cash(house, checks, saver)
     with house.chain.snapshot():
+        _circle_of_options(house, checks, saver)
+    with house.chain.snapshot():
         _circle_of_collateral(house, checks, hedger)
     with house.chain.snapshot():
         _circle_of_shares(house, checks)
@@ -168,7 +172,52 @@ def _probe_round_trips(house: House, checks: Checks, hedger: Participant, saver:
 def _circle_of_cash(house: House, checks: Checks, saver: Participant) -> None:
     """Two new accounts of one owner: deposits, odd transfers, trades to and fro, variation, and everything out."""
     system, chain, sender = house.system, house.chain, saver.person.sender
-    clearing, token = system.clearing_house, system.cash
+    clearing = system.clearing_house
+    pair, start = _open_pair(house, saver)
+    for units in (1, ODD, 7 * ODD + 1):
+        chain.send(clearing.transfer(pair[0].account, pair[1].account, 0, units), sender)
+        chain.send(clearing.transfer(pair[1].account, pair[0].account, 0, units), sender)
+    symbol = house.symbols[0]
+    price = read_state(system).oracles[symbol].price or 0
+    for size in (WAD // 3, 1, -WAD // 7, 1 - WAD // 3 + WAD // 7):
+        house.trade(pair[0], perpetual(symbol), size, price + 1, maker=pair[1])
+        for one in pair:
+            chain.send(clearing.settleVariation(one.account), sender)
+    left, _ = chain.read(clearing.positionOf(pair[0].account, system.perpetual(symbol)))
+    if left:
+        house.trade(pair[0], perpetual(symbol), -left, price, maker=pair[1])
+    gained = _empty(house, saver, pair) - start
+    checks.require("ROUND", gained <= 0, f"cash, transfers and trades in a circle earned {gained} token units")
+
+
+def _circle_of_options(house: House, checks: Checks, saver: Participant) -> None:
+    """The same two trade an option in odd pieces, hold what is left to its expiry, and are paid out one by one."""
+    system, chain = house.system, house.chain
+    now = chain.block().timestamp
+    live = [one for one in house.listed.values() if one.expiry > now]
+    if not live:
+        return
+    option = min(live, key=lambda one: (one.expiry, one.symbol))
+    instrument = system.instrument(option.symbol)
+    pair, start = _open_pair(house, saver)
+    price, _ = mark_of(system, instrument.id)
+    for size in (WAD // 3, 1, -WAD // 7):
+        house.trade(pair[0], option.symbol, size, price + 1, maker=pair[1])
+    chain.set_time(option.expiry + 1)
+    for feeds in (system.price_feeds, system.volatility_feeds):
+        for feed in feeds.values():
+            chain.send(feed.push(chain.read(feed.latestRoundData())[1]), house.reporter)
+    number = find_round(system, instrument.underlying, option.expiry)
+    chain.send(system.registry.settle(instrument.underlying, option.expiry, number), saver.person.sender)
+    for one in pair:
+        chain.send(system.clearing_house.settleExpired(one.account), saver.person.sender)
+    gained = _empty(house, saver, pair) - start
+    checks.require("ROUND", gained <= 0, f"an option held to expiry on both sides earned {gained} token units")
+
+
+def _open_pair(house: House, saver: Participant) -> tuple[list[Participant], int]:
+    """Two new accounts of the saver's with cash in them; and what its pocket held before that went in, token units."""
+    clearing, token, sender, chain = house.system.clearing_house, house.system.cash, saver.person.sender, house.chain
     first = chain.read(clearing.accountCount()) + 1
     pair = [Participant(saver.agent, saver.person, first + k) for k in range(2)]
     chain.send(token.mint(sender.address, 100_000 * ODD), sender)
@@ -177,24 +226,17 @@ def _circle_of_cash(house: House, checks: Checks, saver: Participant) -> None:
     for one in pair:
         chain.send(clearing.createAccount(), sender)
         chain.send(clearing.deposit(one.account, 0, 40_000 * ODD), sender)
-    for units in (1, ODD, 7 * ODD + 1):
-        chain.send(clearing.transfer(pair[0].account, pair[1].account, 0, units), sender)
-        chain.send(clearing.transfer(pair[1].account, pair[0].account, 0, units), sender)
-    symbol = house.symbols[0]
-    price = read_state(system).oracles[symbol].price or 0
-    for size in (WAD // 3, 1, -WAD // 7, 1 - WAD // 3 + WAD // 7):
-        house.trade(pair[0], symbol, size, price + 1, maker=pair[1])
-        for one in pair:
-            chain.send(clearing.settleVariation(one.account), sender)
-    left, _ = chain.read(clearing.positionOf(pair[0].account, system.perpetual(symbol)))
-    if left:
-        house.trade(pair[0], symbol, -left, price, maker=pair[1])
+    return pair, start
+
+
+def _empty(house: House, saver: Participant, pair: list[Participant]) -> int:
+    """Take everything out; what the saver's pocket holds then, token units."""
+    clearing, sender = house.system.clearing_house, saver.person.sender
     for one in pair:
-        units = max(0, chain.read(clearing.cashOf(one.account))) // 10**12
+        units = max(0, house.chain.read(clearing.cashOf(one.account))) // 10**12
         if units:
-            chain.send(clearing.withdraw(one.account, 0, units, sender.address), sender)
-    gained = chain.read(token.balanceOf(sender.address)) - start
-    checks.require("ROUND", gained <= 0, f"cash, transfers and trades in a circle earned {gained} token units")
+            house.chain.send(clearing.withdraw(one.account, 0, units, sender.address), sender)
+    return int(house.chain.read(house.system.cash.balanceOf(sender.address)))
 
 
 def _circle_of_collateral(house: House, checks: Checks, hedger: Participant) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-EventKind = Literal["push", "margin call", "liquidation"]
+EventKind = Literal["push", "margin call", "liquidation", "expiry"]
+
+PARTS = ("collateral", "perpetuals", "puts", "calls")
+"""Into which a book is taken apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class UnderlyingPoint:
     live: float
     maintenance: float
     realised: float
+    mark: float
+    """That 30-day options are marked at."""
     initial_rate: float
     maintenance_rate: float
 
@@ -35,13 +40,39 @@ class AccountPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class BookPoint:
+    """Initial margin of a book that holds options, dollars: of the whole, and of its parts (of PARTS), every line of
+    the book taken alone."""
+
+    whole: float
+    parts: dict[str, float]
+
+    @property
+    def apart(self) -> float:
+        """What the parts would need, each alone."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class OptionPoint:
+    """An option at its mark: dollars a unit, and implied volatility a year."""
+
+    symbol: str
+    price: float
+    volatility: float
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """The system after one bar: chain time, the underlyings and accounts by name, and the insurance fund's dollars."""
+    """The system after one bar: chain time, the underlyings and accounts by name, the insurance fund's dollars, books
+    with options by account, and the options that are followed by what they are."""
 
     ts: int
     underlyings: dict[str, UnderlyingPoint]
     accounts: dict[str, AccountPoint]
     fund: float
+    books: dict[str, BookPoint] = field(default_factory=dict)
+    options: dict[str, OptionPoint] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +112,27 @@ class Push:
     limited: int
     """Numbers that wanted to move further than the steward's step allowed."""
     multiplier: float
+
+
+@dataclass(slots=True)
+class Settlement:
+    """One expiry that was settled: by which round of the feed, at what price, and what became of the positions."""
+
+    ts: int
+    """When it was settled."""
+    underlying: str
+    expiry: int
+    price: float
+    reported: int
+    """When the round that settles was reported."""
+    positions: int = 0
+    """Paid out so far."""
+    received: float = 0.0
+    """By those who were long, dollars."""
+    paid: float = 0.0
+    """By those who were short."""
+    rounding: int = 0
+    """What is left over, wei; at most one a position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +175,7 @@ class Recording:
     accounts: list[AccountSummary] = field(default_factory=list)
     liquidations: list[Liquidation] = field(default_factory=list)
     pushes: list[Push] = field(default_factory=list)
+    settlements: list[Settlement] = field(default_factory=list)
     invariants: list[InvariantResult] = field(default_factory=list)
     bad_debt: float = 0.0
     insurance_paid: float = 0.0
@@ -142,6 +195,19 @@ class Recording:
         """First and highest initial margin rate of a small long position in one underlying."""
         rates = [step.underlyings[symbol].initial_rate for step in self.steps]
         return {"first": _short(rates[0]), "max": _short(max(rates))} if rates else {"first": 0.0, "max": 0.0}
+
+    def books(self) -> dict[str, list[tuple[int, BookPoint]]]:
+        """Every book of two lines or more at every step at which it carried risk: {account: [(step, point)]}."""
+        found: dict[str, list[tuple[int, BookPoint]]] = {}
+        for number, step in enumerate(self.steps):
+            for account, point in step.books.items():
+                found.setdefault(account, []).append((number, point))
+        return found
+
+    def share(self, account: str) -> float:
+        """What a book needed as part of what its parts would have needed alone, over all its steps."""
+        points = [point for _, point in self.books()[account]]
+        return sum(point.whole for point in points) / sum(point.apart for point in points)
 
     def result(self) -> dict[str, Any]:
         """The result file: figures, accounts, liquidations, pushes, invariants. The same run gives the same bytes."""
@@ -166,6 +232,8 @@ class Recording:
             "attacks_refused": dict(sorted(self.refused.items())),
             "declined": dict(sorted(self.declined.items())),
             "solvent": self.solvent,
+            "books": {account: {"part_of_parts": _short(self.share(account))} for account in self.books()},
+            "settlements": [_rounded(asdict(one)) for one in self.settlements],
             "push_log": [_rounded(asdict(push)) for push in self.pushes],
             "liquidation_log": [_rounded(asdict(one)) for one in self.liquidations],
         }
@@ -188,6 +256,18 @@ class Recording:
                     for key in AccountPoint.__slots__
                 }
                 for account in self.accounts
+            },
+            "books": {
+                account: [
+                    {"step": number, "whole": round(point.whole, 2)}
+                    | {part: round(value, 2) for part, value in point.parts.items()}
+                    for number, point in points
+                ]
+                for account, points in self.books().items()
+            },
+            "options": {
+                name: [_rounded(asdict(step.options[name])) if name in step.options else None for step in self.steps]
+                for name in sorted({name for step in self.steps for name in step.options})
             },
         }
 

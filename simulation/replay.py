@@ -10,7 +10,7 @@ The same market and code give the same recording: time, keys, salts and order of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,17 +20,23 @@ from plimsoll.chain.abi import Event as ChainEvent
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Reverted
 from plimsoll.chain.fields import Field, Key
+from plimsoll.chain.instruments import Instrument, Kind, expiry_after, expiry_symbol
 from plimsoll.chain.state import AccountState, State, read_state
 from plimsoll.chain.system import CASH as CASH_ID
 from plimsoll.config import WAD
 from plimsoll.governance.push import push
-from plimsoll.keeper.decide import Poke, Policy, SettleVariation, decide
+from plimsoll.keeper.decide import Poke, Policy, SettleVariation
+from plimsoll.keeper.expiry import find_round
 from plimsoll.keeper.run import Keeper
+from plimsoll.margin.onchain import mark_of
 from plimsoll.market import MarketData, load_market
 from simulation.agents import (
     ATTACKER,
     CASH,
+    DAY,
     KEEPER,
+    SERVANTS,
+    Collar,
     Deposit,
     Hedger,
     Trade,
@@ -38,6 +44,7 @@ from simulation.agents import (
     View,
     Withdraw,
     cast,
+    perpetual,
 )
 from simulation.audit import Audit
 from simulation.house import LEAD_TIME, House, Participant, known, wad
@@ -46,18 +53,21 @@ from simulation.invariants import (
     InvariantError,
     Standing,
     check_rising,
-    check_state,
     standing_of,
 )
-from simulation.observe import imagined
+from simulation.observe import Portfolio, imagined
 from simulation.probes import probe
 from simulation.recording import (
+    PARTS,
     AccountPoint,
     AccountSummary,
+    BookPoint,
     Event,
     Liquidation,
+    OptionPoint,
     Push,
     Recording,
+    Settlement,
     Step,
     UnderlyingPoint,
 )
@@ -71,6 +81,8 @@ TICK_PART = 0.05
 """Of an auction's duration: one tick brings the discount to where the keeper bids."""
 SETTLE_ABOVE = 25_000 * WAD
 """The keeper settles variation beyond this many dollars [wad]."""
+SPREAD = 0.02
+"""Part of an option's mark by which the market maker's prices lie above and below it."""
 SAMPLE = 10_000
 """Dollars of the position that the margin rate is measured on."""
 REFUSED = "ClearingHouseInsufficientMargin"
@@ -149,7 +161,9 @@ class Replay:
         self.audit = Audit(self.house.system, name=self._name, on_bid=self._record_bid)
         self.bidder = self.house.by_name[KEEPER]
         self.keeper = Keeper(
-            self.house.system, self.bidder.person.sender, Policy(account=self.bidder.account, settle_above=SETTLE_ABOVE)
+            self.house.system,
+            self.bidder.person.sender,
+            Policy(account=self.bidder.account, settle_above=SETTLE_ABOVE, pay_from=0),
         )
         self.tallies = {one.name: Tally() for one in self.house.participants}
         self.volatilities: dict[str, float] = {}
@@ -158,6 +172,10 @@ class Replay:
             self.tallies[one.name].equity_start = self._equity(self.last_state, one) / WAD
         self.saver = next(one for one in self.house.participants if isinstance(one.agent, Treasury))
         self.hedger = next(one for one in self.house.participants if isinstance(one.agent, Hedger))
+        self.collar = next(one for one in self.house.participants if isinstance(one.agent, Collar))
+        self.expiries: set[int] = set()
+        """That have been listed."""
+        self.settlements: dict[tuple[int, int], Settlement] = {}
 
     def go(self, on_step: Progress | None = None) -> None:
         """Every bar in turn. InvariantError at the first violation."""
@@ -174,7 +192,7 @@ class Replay:
             if ts >= next_calibration:
                 next_calibration += self.scenario.recalibrate_every
                 self._recalibrate(ts)
-            self.last_state, _ = self.audit.examine()
+            self._examine()
             self._attack()
             if number % every == every // 2 or number == len(self.bars):
                 probe(self.house, self.audit.observer, self.audit.checks, self.hedger, self.saver)
@@ -197,7 +215,7 @@ class Replay:
         house.report(printed, volatilities)
         self.volatilities |= volatilities
         self.state = read_state(house.system)
-        check_state(self.audit.checks, self.state, self.audit.bounds, self.audit.losses.shares)
+        self.audit.check_state(self.state)
         self.rates = self._rates()
         self._record(self.state, ts)
 
@@ -233,19 +251,70 @@ class Replay:
                 live=(oracle.live or 0) / WAD,
                 maintenance=(oracle.maintenance or 0) / WAD,
                 realised=oracle.realised / WAD,
+                mark=(oracle.mark or 0) / WAD,
                 initial_rate=rate.initial / (SAMPLE * WAD),
                 maintenance_rate=rate.maintenance / (SAMPLE * WAD),
             )
-        self.recording.steps.append(
-            Step(ts, underlyings, accounts, state.fund_assets * state.assets[CASH_ID].scale / WAD)
-        )
+        fund = state.fund_assets * state.assets[CASH_ID].scale / WAD
+        self.recording.steps.append(Step(ts, underlyings, accounts, fund, self._books(), self._followed()))
+
+    def _books(self) -> dict[str, BookPoint]:
+        """What every book with options in it needs, beside what its lines would need one by one: the contract's own
+        figures. Of those who trade for themselves."""
+        lines: list[tuple[str, str, Portfolio]] = []
+        for one in self.house.participants:
+            account = self.state.accounts[one.account]
+            held = [(Instrument.of(p.instrument).kind, p) for p in account.positions.values()]
+            if one.name in SERVANTS or not any(kind is not Kind.PERPETUAL for kind, _ in held):
+                continue
+            for kind, position in held:
+                part = {Kind.PERPETUAL: "perpetuals", Kind.PUT: "puts", Kind.CALL: "calls"}[kind]
+                lines.append((one.name, part, imagined(0, {position.instrument: position.size})))
+            for asset, units in account.collateral.items():
+                token = self.state.assets[asset]
+                lines.append((one.name, "collateral", (0, (), ((asset, token.underlying, units * token.scale),))))
+        alone = self.audit.observer.margins([portfolio for _, _, portfolio in lines])
+        parts: dict[str, dict[str, float]] = {}
+        for (name, part, _), standing in zip(lines, alone, strict=True):
+            book = parts.setdefault(name, dict.fromkeys(PARTS, 0.0))
+            book[part] += standing.initial / WAD
+        return {
+            name: BookPoint(standing_of(self.state.accounts[self.house.by_name[name].account]).initial / WAD, book)
+            for name, book in parts.items()
+            if sum(name == other for other, _, _ in lines) > 1 and any(book.values())
+        }
+
+    def _followed(self) -> dict[str, OptionPoint]:
+        """The options of the collar at their marks, while they live."""
+        found = {}
+        for number in self.state.accounts[self.collar.account].positions:
+            option = Instrument.of(number)
+            if option.is_option and option.expiry > self.state.timestamp:
+                price, volatility = mark_of(self.house.system, number)
+                name = option.kind.name.lower()
+                found[name] = OptionPoint(self.house.system.symbol(number), price / WAD, volatility / WAD)
+        return found
+
+    def _list(self) -> None:
+        """Governance lists the next expiries whenever fewer than two lie ahead, at strikes around today's price."""
+        now, start = self.state.timestamp, self.bars[0][0]
+        days = self.scenario.expiry_every // DAY
+        ahead = [e for k in range(1, 1_000) if (e := expiry_after(start, k * days)) > now][:2]
+        if self.expiries.issuperset(ahead):
+            return
+        for expiry in ahead:
+            for symbol in self.house.symbols:
+                oracle = self.state.oracles[symbol]
+                self.house.list_options(symbol, expiry, self._price(symbol) / WAD, (oracle.mark or 0) / WAD)
+        self.expiries.update(ahead)
 
     def _act(self) -> None:
         """The keeper first, then everybody else in the order of their accounts."""
-        if decide(self.state, self.keeper.policy):
-            outcomes = self.keeper.step()
-            if any(not isinstance(one.action, Poke | SettleVariation) for one in outcomes):
-                self.state = read_state(self.house.system)
+        self._list()
+        self._settle_wrongly()
+        outcomes = self.keeper.step(self.state)
+        if any(not isinstance(one.action, Poke | SettleVariation) for one in outcomes):
+            self.state = read_state(self.house.system)
         for one in self.house.participants:
             for intent in one.agent.decide(self._view(one)):
                 self._carry_out(one, intent)
@@ -253,20 +322,30 @@ class Replay:
     def _view(self, one: Participant) -> View:
         account = self.state.accounts[one.account]
         standing = standing_of(account)
-        unrealised = account.margin.unrealised if account.margin else 0
+        system, now = self.house.system, self.state.timestamp
+        held = {system.symbol(number): position for number, position in account.positions.items()}
+        perpetuals = {symbol: held[perpetual(symbol)] for symbol in self.house.symbols if perpetual(symbol) in held}
+        unrealised = sum(p.size * self._price(symbol) // WAD + p.quote for symbol, p in perpetuals.items())
         return View(
-            ts=self.state.timestamp,
+            ts=now,
             prices={symbol: self._price(symbol) / WAD for symbol in self.house.symbols},
             rates={symbol: rate.initial / (SAMPLE * WAD) for symbol, rate in self.rates.items()},
             equity=standing.equity / WAD,
             initial=standing.initial / WAD,
             cash=(account.cash + unrealised) / WAD,
-            sizes={
-                symbol: account.positions[perpetual].size / WAD
-                for symbol in self.house.symbols
-                if (perpetual := self.house.system.perpetual(symbol)) in account.positions
+            sizes={symbol: position.size / WAD for symbol, position in held.items()},
+            deltas={
+                system.names[part.underlying]: part.delta / WAD
+                for part in (account.margin.underlyings if account.margin else ())
             },
+            volatilities={symbol: (oracle.mark or 0) / WAD for symbol, oracle in self.state.oracles.items()},
+            listed={name: one for name, one in self.house.listed.items() if not one.expiry or one.expiry > now},
+            required=self._required,
         )
+
+    def _required(self, book: Mapping[str, float]) -> float:
+        sizes = {self.house.system.instrument(symbol).id: wad(units) for symbol, units in book.items()}
+        return self.audit.observer.margins([imagined(0, sizes)])[0].initial / WAD
 
     def _carry_out(self, one: Participant, intent: Trade | Deposit | Withdraw) -> None:
         """What the clearing house refuses is written down and left at that."""
@@ -274,8 +353,9 @@ class Replay:
         try:
             match intent:
                 case Trade(symbol, size):
-                    exact = self._exact(one, symbol, wad(size))
-                    self.house.trade(one, symbol, exact, self._price(symbol))
+                    instrument = self.house.system.instrument(symbol)
+                    exact = self._exact(one, instrument, wad(size))
+                    self.house.trade(one, symbol, exact, self._quote(instrument, exact))
                 case Deposit(asset, amount):
                     self.house.deposit(one, asset, amount)
                     tally.flow += amount
@@ -286,9 +366,17 @@ class Replay:
             name = f"{refused.error} ({type(intent).__name__.lower()} of {one.name})"
             self.recording.declined[name] = self.recording.declined.get(name, 0) + 1
 
-    def _exact(self, one: Participant, symbol: str, size: int) -> int:
+    def _quote(self, instrument: Instrument, size: int) -> int:
+        """The market maker's price for who buys (negative: sells) `size`: the index price of a perpetual, around an
+        option's mark."""
+        price, _ = mark_of(self.house.system, instrument.id)
+        if not instrument.is_option:
+            return price
+        return price + (1 if size > 0 else -1) * int(price * SPREAD)
+
+    def _exact(self, one: Participant, instrument: Instrument, size: int) -> int:
         """A trade that would leave less than a billionth of a unit closes the position to the wei."""
-        position = self.state.accounts[one.account].positions.get(self.house.system.perpetual(symbol))
+        position = self.state.accounts[one.account].positions.get(instrument.id)
         held = position.size if position else 0
         return -held if held and abs(held + size) < ACCOUNT_ROUNDING else size
 
@@ -320,6 +408,49 @@ class Replay:
 
     # ─── Checks
 
+    def _examine(self) -> None:
+        """The audit, and what it saw of expiries."""
+        self.last_state, events = self.audit.examine()
+        for event in events:
+            values = event.arguments
+            match event.name:
+                case "ExpirySettled":
+                    self._record_settlement(event)
+                case "ExpiredSettled":
+                    option = Instrument.of(values["instrument"])
+                    one = self.settlements[option.underlying, option.expiry]
+                    one.positions += 1
+                    one.rounding -= values["amount"]
+                    if values["size"] > 0:
+                        one.received += values["amount"] / WAD
+                    else:
+                        one.paid -= values["amount"] / WAD
+
+    def _record_settlement(self, event: ChainEvent) -> None:
+        values, system = event.arguments, self.house.system
+        underlying, expiry = values["underlying"], values["expiry"]
+        _, price, reported = system.chain.read(system.price_oracle.round(underlying, values["roundId"]))
+        ts, name = system.chain.block(event.block).timestamp, system.names[underlying]
+        self.audit.checks.require("ORACLE", price == values["price"], f"{name} settled at {values['price']}")
+        one = Settlement(ts, name, expiry, price / WAD, reported)
+        self.settlements[underlying, expiry] = one
+        self.recording.settlements.append(one)
+        text = f"{name} options of {expiry_symbol(expiry)} at {one.price:,.2f}"
+        self.recording.events.append(Event(ts, "expiry", "", text))
+
+    def _settle_wrongly(self) -> None:
+        """ORACLE: only the right round settles an expiry: not the latest, where that is another, nor an earlier one."""
+        system = self.house.system
+        for (underlying, expiry), price in self.state.settlements.items():
+            if price or self.state.timestamp <= expiry:
+                continue
+            latest = system.chain.read(system.price_oracle.latestRound(underlying))
+            right = find_round(system, underlying, expiry)
+            for wrong in {latest, latest - 5} - {right}:
+                call = system.registry.settle(underlying, expiry, wrong)
+                error = self.audit.observer.refusal(call, self.house.settler.address)
+                self.audit.checks.require("ORACLE", error == "RegistryWrongRound", f"round {wrong} got {error}")
+
     def _attack(self) -> None:
         """A trade and a withdrawal beyond the attacker's margin, and a withdrawal from somebody else's account."""
         attacker = self.house.by_name[ATTACKER]
@@ -329,9 +460,15 @@ class Replay:
         symbol = self.house.symbols[0]
         price, rate = self._price(symbol), self.rates[symbol].initial
         carried = max(standing.equity, SAMPLE * WAD) * SAMPLE * WAD // rate  # dollars of position, in wad
+        option = self._view(attacker).option(Kind.CALL, symbol, 0.0, 0).symbol
+        premium, _ = mark_of(self.house.system, self.house.system.instrument(option).id)
         attacks = {
             "a trade beyond margin": (
-                self.house.trade_call(attacker, symbol, 2 * carried * WAD // price, price),
+                self.house.trade_call(attacker, perpetual(symbol), 2 * carried * WAD // price, price),
+                (REFUSED,),
+            ),
+            "a sale of options beyond margin": (
+                self.house.trade_call(attacker, option, -20 * carried * WAD // price, max(premium // 2, 1)),
                 (REFUSED,),
             ),
             "a withdrawal of another's collateral": (
@@ -343,8 +480,8 @@ class Replay:
                 REFUSALS,
             ),
         }
-        for what, (call, expected) in attacks.items():
-            error = self.audit.observer.refusal(call, address)
+        errors = self.audit.observer.refusals([call for call, _ in attacks.values()], address)
+        for error, (what, (_, expected)) in zip(errors, attacks.items(), strict=True):
             self.audit.checks.require("GATE", error in expected, f"{what} got {error or 'through'}")
             key = f"{what}: {error}"
             self.recording.refused[key] = self.recording.refused.get(key, 0) + 1

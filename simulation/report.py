@@ -1,7 +1,7 @@
 """The page a risk manager reads after a replay: one file, no network, light and dark.
 
-Top to bottom: key figures; every panel on one time axis; who was liquidated and how; what was pushed; which invariants
-were checked and how often.
+Top to bottom: key figures; what books with options need beside their parts; every panel on one time axis; who was
+liquidated and how; which expiries were settled; what was pushed; which invariants were checked and how often.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from simulation.agents import KEEPER, MARKET_MAKER
+from plimsoll.chain.instruments import expiry_symbol
+from plimsoll.drawing import STYLE, dollars, moment, percent, plain, show_tiles, table
+from simulation import bars
+from simulation.agents import SERVANTS
 from simulation.recording import AccountSummary, Recording
-from simulation.svg import Area, Figure, Lane, Line, Panel, dollars, moment, percent, plain
-
-SERVANTS = (MARKET_MAKER, KEEPER)
+from simulation.svg import Area, Figure, Lane, Line, Panel
 
 
 def render(recording: Recording) -> str:
@@ -33,10 +34,12 @@ def render(recording: Recording) -> str:
             f"Replayed bar by bar on a live chain, {moment(first)} to {moment(last)}: "
             f"{len(recording.steps)} steps, {verdict}."
         ),
-        style=_STYLE,
+        style=STYLE + _STYLE,
         tiles=_tiles(recording),
         svg=figure.svg,
+        books=_books(recording),
         accounts=_accounts(recording),
+        settlements=_settlements(recording),
         liquidations=_liquidations(recording),
         pushes=_pushes(recording),
         invariants=_invariants(recording),
@@ -64,6 +67,7 @@ def _lanes(recording: Recording) -> list[Lane]:
 
     return [
         Lane("parameter push", "push", "▲", marks("push"), guide=True),
+        Lane("expiry settled", "expiry", "◆", marks("expiry"), guide=False),
         Lane("margin call", "call", "●", marks("margin call"), guide=False),
         Lane("liquidation", "liquidation", "✕", marks("liquidation"), guide=True),
     ]
@@ -118,6 +122,7 @@ def _panels(recording: Recording) -> list[Panel]:
             zero=True,
         )
     )
+    panels += _option_panels(recording)
     # an account that never needed margin has nothing to show here, and those who serve others come last
     traders = [one for one in recording.accounts if any(step.accounts[one.name].initial for step in steps)]
     panels += [_account_panel(recording, one) for one in sorted(traders, key=lambda one: one.name in SERVANTS)]
@@ -131,6 +136,42 @@ def _panels(recording: Recording) -> list[Panel]:
         )
     )
     return panels
+
+
+def _option_panels(recording: Recording) -> list[Panel]:
+    """The options of the collar, whichever it holds at the time: how they are marked, and what they are worth."""
+    names = [name for name in ("put", "call") if any(name in step.options for step in recording.steps)]
+    if not names:
+        return []
+
+    def of(name: str, key: str) -> list[float | None]:
+        return [getattr(step.options[name], key) if name in step.options else None for step in recording.steps]
+
+    symbol = next(step.options[names[0]].symbol for step in recording.steps if names[0] in step.options).split("-")[0]
+    colour = f"u{recording.symbols.index(symbol)}"
+    css = {"put": colour, "call": f"{colour} dashed"}
+    level = [step.underlyings[symbol].mark for step in recording.steps]
+    return [
+        Panel(
+            f"Implied volatility of {symbol} options",
+            "the collar's put below and call above the price; a new pair after every expiry",
+            (
+                *(Line(f"{name}, on the surface", of(name, "volatility"), css[name], form=percent) for name in names),
+                Line("30 days, at the money", level, "muted", form=percent),
+            ),
+            110,
+            lambda value: f"{100 * value:.0f}%",
+            zero=True,
+        ),
+        Panel(
+            f"Mark of {symbol} options",
+            "dollars a unit, as margined and traded",
+            tuple(Line(name, of(name, "price"), css[name], form=plain) for name in names),
+            90,
+            lambda value: f"${value:,.0f}",
+            zero=True,
+        ),
+    ]
 
 
 def _account_panel(recording: Recording, account: AccountSummary) -> Panel:
@@ -193,6 +234,9 @@ def _tiles(recording: Recording) -> str:
                 f"first to highest, ×{growth:.1f}",
             )
         )
+    for account in list(recording.books())[:1]:
+        note = "of what its parts would need one by one, on average"
+        tiles.append((f"{account}: margin of the whole", percent(recording.share(account)), note))
     held = sum(result.holds for result in recording.invariants)
     tiles += [
         ("Parameter pushes", str(len(recording.pushes)), "each within the steward's limits"),
@@ -208,26 +252,51 @@ def _tiles(recording: Recording) -> str:
             f"true, {sum(result.checks for result in recording.invariants):,} checks",
         ),
     ]
-    return "".join(
-        f'<div class="tile"><div class="what">{escape(what)}</div><div class="figure">{escape(value)}</div>'
-        f'<div class="note">{escape(note)}</div></div>'
-        for what, value, note in tiles
-    )
+    return show_tiles(tiles)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric: int) -> str:
-    """A table whose columns from `numeric` on are numbers."""
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        return (
-            "<tr>"
-            + "".join(f"<{tag}{' class=number' if k >= numeric else ''}>{cell}</{tag}>" for k, cell in enumerate(cells))
-            + "</tr>"
+def _books(recording: Recording) -> str:
+    """Bars over time for every book that holds options."""
+    cards = []
+    strategies = {account.name: account.strategy for account in recording.accounts}
+    for account, points in recording.books().items():
+        share = percent(recording.share(account))
+        timed = [(recording.steps[number].ts, point) for number, point in points]
+        cards.append(
+            f'<div class="tile"><div class="title"><b>{escape(account)}</b> pays {share} of its parts</div>'
+            f'<div class="note">{escape(strategies.get(account, ""))}</div>{bars.draw(timed, escape(account))}</div>'
         )
-
+    if not cards:
+        return "<p>Nobody held options.</p>"
     return (
-        f"<table><thead>{row(head, 'th')}</thead><tbody>{''.join(row(cells, 'td') for cells in rows)}</tbody></table>"
+        '<p class="note">Initial margin. The left bar of each pair: every line of the book alone, as the contract '
+        "margins it, on top of one another. The right bar: the book as a whole. Above: the whole as part of the sum."
+        "</p>"
+        f'<p class="key">{bars.key()}</p><div class="books">{"".join(cards)}</div>'
     )
+
+
+def _settlements(recording: Recording) -> str:
+    if not recording.settlements:
+        return "<p>None.</p>"
+    rows = [
+        (
+            f"{escape(one.underlying)} {expiry_symbol(one.expiry)}",
+            moment(one.reported),
+            moment(one.ts),
+            f"{one.price:,.2f}",
+            str(one.positions),
+            dollars(one.received),
+            dollars(one.paid),
+            str(one.rounding),
+        )
+        for one in recording.settlements
+    ]
+    head = (
+        "expiry", "round in force, reported", "settled", "price", "positions paid out", "the long received",
+        "the short paid", "left over, wei",
+    )  # fmt: skip
+    return table(head, rows, 3)
 
 
 def _accounts(recording: Recording) -> str:
@@ -254,7 +323,7 @@ def _accounts(recording: Recording) -> str:
         "margin calls",
         "liquidations",
     )
-    return _table(head, rows, 2)
+    return table(head, rows, 2)
 
 
 def _liquidations(recording: Recording) -> str:
@@ -280,7 +349,7 @@ def _liquidations(recording: Recording) -> str:
         "time", "account", "bidder", "part taken", "discount d", "maintenance", "equity before", "equity after",
         "price paid", "fund paid", "shared",
     )  # fmt: skip
-    return _table(head, rows, 3)
+    return table(head, rows, 3)
 
 
 def _pushes(recording: Recording) -> str:
@@ -295,7 +364,7 @@ def _pushes(recording: Recording) -> str:
         for push in recording.pushes
     ]
     head = ("time", "calibration report (keccak256)", "numbers changed", "held back by a limit", "multiplier m")
-    return _table(head, rows, 2) if rows else "<p>None.</p>"
+    return table(head, rows, 2) if rows else "<p>None.</p>"
 
 
 def _invariants(recording: Recording) -> str:
@@ -310,7 +379,7 @@ def _invariants(recording: Recording) -> str:
         for result in recording.invariants
     ]
     refused = ", ".join(f"{count} × {escape(name)}" for name, count in sorted(recording.refused.items()))
-    return _table(("id", "always", "checks", "result"), rows, 2) + (
+    return table(("id", "always", "checks", "result"), rows, 2) + (
         f"<p>Attacks refused: {refused}.</p>" if refused else ""
     )
 
@@ -322,6 +391,8 @@ _PAGE = """<!doctype html>
 <title>Plimsoll: {title}</title><style>{style}</style></head><body><main>
 <h1>{title}</h1><p class="subtitle">{subtitle}</p>
 <section class="tiles">{tiles}</section>
+<h2>Books with options, and their parts</h2>{books}
+<h2>Bar by bar</h2>
 <section>{svg}
 <p class="note">Account panels: the line is equity as each bar arrives, before anybody reacts; the amber strip lies
 between maintenance and initial margin, the red one below maintenance. Shaded times: amber while in margin call (equity
@@ -329,49 +400,28 @@ below initial), red while equity is below maintenance. Move the pointer over the
 keys, to read every value at one time.</p></section>
 <h2>Accounts</h2>{accounts}
 <h2>Liquidations</h2>{liquidations}
+<h2>Expiries</h2>{settlements}
 <h2>Parameter pushes</h2>{pushes}
 <h2>Invariants</h2>{invariants}
 </main><script>const data={data};{script}</script></body></html>
 """
 
-# Colours: Okabe and Ito's set, which those who see colours differently tell apart; lightness adapted to each ground.
 _STYLE = """
-:root{color-scheme:light dark;--ground:#fff;--panel:#fafbfc;--ink:#1b2430;--soft:#5a6675;--rule:#e3e7ec;--u0:#0063a6;
---u1:#c04f00;--muted:#7d8896;--equity:#1b2430;--amber:#b87800;--red:#c2203a;--push:#00795a;--amber-fill:#f0b42933;
---red-fill:#d6274433;--good:#00795a}
-@media (prefers-color-scheme:dark){:root{--ground:#11161d;--panel:#161d26;--ink:#e8edf3;--soft:#9aa7b6;--rule:#2a3441;
---u0:#56b4e9;--u1:#f39c4a;--muted:#8693a3;--equity:#e8edf3;--amber:#f0c04a;--red:#ff6b7f;--push:#35c99a;
---amber-fill:#f0c04a30;--red-fill:#ff6b7f30;--good:#35c99a}}
-*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);
-font:14px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:1288px;margin:0 auto;padding:22px 20px 60px}h1{font-size:25px;margin:0}
-h2{font-size:17px;margin:34px 0 8px}
-.subtitle{margin:4px 0 16px;color:var(--soft)}.note{color:var(--soft);font-size:12.5px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(270px,1fr));gap:10px;margin:0 0 16px}
-.tile{background:var(--panel);border:1px solid var(--rule);border-radius:7px;padding:9px 11px}
-.what{color:var(--soft);font-size:12.5px}
-.figure{font-size:18px;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
-svg{width:100%;height:auto;display:block;outline-offset:4px}svg text{font-size:11.5px;fill:var(--ink)}
-svg .tick{fill:var(--soft);font-size:11px}svg .title{font-size:13px;font-weight:650}
-svg .unit{font-weight:400;fill:var(--soft);font-size:11.5px}
-svg .value{font-variant-numeric:tabular-nums;font-weight:600}svg .when{font-weight:650}
-.frame{fill:none;stroke:var(--rule)}.grid{stroke:var(--rule);stroke-width:1}.zero{stroke:var(--soft);stroke-width:1}
-.lane{stroke:var(--rule)}.line{fill:none;stroke-width:1.7;stroke-linejoin:round}.u0{stroke:var(--u0)}
-.u1{stroke:var(--u1)}
-.muted{stroke:var(--muted);stroke-width:1.3}.equity{stroke:var(--equity)}
-.initial{stroke:var(--amber);stroke-width:1.1}
-.maintenance{stroke:var(--red);stroke-width:1.1}.dashed{stroke-dasharray:6 3}.dotted{stroke-dasharray:1.5 2.5}
+.lane{stroke:var(--rule)}
 .initial-area,.call-span{fill:var(--amber-fill)}.maintenance-area,.liquidation-span{fill:var(--red-fill)}
 .mark{font-size:12px}svg .mark.push{fill:var(--push)}svg .mark.call{fill:var(--amber);font-size:9px}
-svg .mark.liquidation{fill:var(--red)}
+svg .mark.liquidation{fill:var(--red)}svg .mark.expiry{fill:var(--u0);font-size:10px}
+.books{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:10px}
+.books .title b{font-weight:650}svg .share{font-size:10px;font-weight:600;font-variant-numeric:tabular-nums}
+.bar-collateral{fill:var(--u0);background:var(--u0)}.bar-perpetuals{fill:var(--muted);background:var(--muted)}
+.bar-puts{fill:var(--u1);background:var(--u1)}.bar-calls{fill:var(--amber);background:var(--amber)}
+.bar-whole{fill:var(--equity);background:var(--equity)}
+.key{font-size:12.5px;margin:6px 0 10px}
+.swatch{display:inline-block;width:11px;height:11px;border-radius:2px;margin:0 6px 0 16px}
+.swatch:first-child{margin-left:0}
 .guide{stroke-width:1}.guide.push{stroke:var(--push);stroke-dasharray:2 4;opacity:.55}
 .guide.liquidation{stroke:var(--red);opacity:.28}
 #cursor{stroke:var(--ink);stroke-width:1;opacity:0;pointer-events:none}
-table{border-collapse:collapse;width:100%;font-size:13px;display:block;overflow-x:auto}thead,tbody{width:100%}
-th,td{text-align:left;padding:5px 10px 5px 0;border-bottom:1px solid var(--rule);vertical-align:top}
-th{color:var(--soft);font-weight:600;white-space:nowrap}
-.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.good{color:var(--good);font-weight:650}.bad{color:var(--red);font-weight:650}code{font-size:12px}
 """
 
 _SCRIPT = """

@@ -1,4 +1,5 @@
-"""What a replay adds to prices: when the late traders come in, how often calibration runs, which collateral."""
+"""What a replay adds to prices: when the late traders come in, how often calibration runs and options expire, which
+collateral."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ class Scenario:
     """When the late traders enter: near the top, as late traders do."""
     recalibrate_every: int
     """Seconds between calibrations."""
+    expiry_every: int
+    """Seconds between expiries of options, whole days; two lie ahead at any time."""
     collateral: Mapping[str, str]
     """Collateral asset → underlying, for the hedger."""
     prudent: float
@@ -27,20 +30,21 @@ class Scenario:
     """The same for the long that tops up."""
 
 
-def _scenario(late: str, every: int, collateral: Mapping[str, str], prudent: float, backed: float) -> Scenario:
-    return Scenario(
-        int(datetime.fromisoformat(late).replace(tzinfo=UTC).timestamp()), every, collateral, prudent, backed
-    )
+def _scenario(
+    late: str, recalibrate_every: int, expiry_every: int, collateral: Mapping[str, str], prudent: float, backed: float
+) -> Scenario:
+    at = int(datetime.fromisoformat(late).replace(tzinfo=UTC).timestamp())
+    return Scenario(at, recalibrate_every, expiry_every, collateral, prudent, backed)
 
 
 _CRYPTO = {"WBTC": "BTC", "WETH": "ETH"}
 
 SCENARIOS: dict[str, Scenario] = {
-    "sp500-nasdaq": _scenario("2018-01-29", 7 * DAY, {"SPXF": "SPX"}, 0.25, 0.35),
-    "2020-03": _scenario("2020-03-11", DAY, _CRYPTO, 0.12, 0.25),
-    "2021-05": _scenario("2021-05-18", DAY, _CRYPTO, 0.15, 0.30),
-    "2022-05": _scenario("2022-05-08", DAY, _CRYPTO, 0.15, 0.30),
-    "2022-11": _scenario("2022-11-07", DAY, _CRYPTO, 0.15, 0.30),
+    "sp500-nasdaq": _scenario("2018-01-29", 7 * DAY, 14 * DAY, {"SPXF": "SPX"}, 0.25, 0.35),
+    "2020-03": _scenario("2020-03-11", DAY, 3 * DAY, _CRYPTO, 0.12, 0.25),
+    "2021-05": _scenario("2021-05-18", DAY, 2 * DAY, _CRYPTO, 0.15, 0.30),
+    "2022-05": _scenario("2022-05-08", DAY, 3 * DAY, _CRYPTO, 0.15, 0.30),
+    "2022-11": _scenario("2022-11-07", DAY, 2 * DAY, _CRYPTO, 0.15, 0.30),
 }
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
 
+from plimsoll.drawing import moment, path, ticks
+
 DAY = 86_400
 
 LEFT, PLOT, GAP, LEGEND = 74, 906, 16, 244
@@ -21,32 +23,6 @@ TITLE_HEIGHT, PANEL_GAP, LANE_HEIGHT = 22, 16, 18
 
 Values = Sequence[float | None]
 Format = Callable[[float], str]
-
-
-def dollars(value: float) -> str:
-    """$1.23M, $45.2k, $40k, $310, with the sign before the currency."""
-    size, sign = abs(value), "−" if value < -0.5 else ""
-    if size >= 1e6:
-        return f"{sign}${size / 1e6:,.2f}M"
-    if size >= 1e4:
-        return f"{sign}${size / 1e3:,.1f}k".replace(".0k", "k")
-    return f"{sign}${size:,.0f}"
-
-
-def percent(value: float) -> str:
-    """A decimal as percent, one digit after the point."""
-    return f"{100 * value:.1f}%"
-
-
-def plain(value: float) -> str:
-    """A price or an index level."""
-    return f"{value:,.1f}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def moment(ts: int) -> str:
-    """Mon 5 Feb 2018, 21:00 UTC."""
-    when = datetime.fromtimestamp(ts, UTC)
-    return f"{when:%a} {when.day} {when:%b %Y, %H:%M} UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +70,6 @@ class Lane:
     marks: tuple[tuple[int, str], ...]
     guide: bool
     """Whether each mark also draws a thin line through every panel."""
-
-
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values in [low, high], at most `most`, at steps of 1, 2 or 5 times a power of ten."""
-    raw = (high - low) / max(most, 1)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def time_ticks(first: int, last: int) -> list[tuple[int, str]]:
@@ -221,12 +188,12 @@ class Figure:
         for area in panel.areas:
             forth = [(self.x(i), place(v)) for i, v in enumerate(area.upper) if v is not None]
             back = [(self.x(i), place(v)) for i, v in enumerate(area.lower) if v is not None]
-            parts.append(f'<path class="{area.css}" d="{_path(forth + back[::-1])}Z"/>')
+            parts.append(f'<path class="{area.css}" d="{path(forth + back[::-1])}Z"/>')
         legend_x = LEFT + PLOT + GAP
         spacing = min(18, max(15, panel.height / max(len(panel.lines), 1)))
         for k, line in enumerate(panel.lines):
             for run in _runs(line.values):
-                points = _path([(self.x(i), place(v)) for i, v in run])
+                points = path([(self.x(i), place(v)) for i, v in run])
                 parts.append(f'<path class="line {line.css}" d="{points}"/>')
             at = top + 9 + k * spacing
             parts.append(
@@ -263,7 +230,3 @@ def _runs(values: Values) -> list[list[tuple[int, float]]]:
         else:
             runs[-1].append((i, value))
     return [run for run in runs if run]
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -1,7 +1,9 @@
 """What a keeper should do about a state: a pure function. Sending is plimsoll.keeper.run's.
 
 The keeper earns the flag fee and the auction's discount. It bids for the fraction it can carry: what it takes on comes
-with that fraction of the account's initial margin at most (netting against its own book only lowers it).
+with that fraction of the account's initial margin at most (netting against its own book only lowers it; where long
+options cap a requirement two books may need a little more together, which `headroom_share` leaves room for). Expiries
+it settles and pays out for nothing: an expired option that is not settled still moves with the index price.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plimsoll.chain.instruments import Instrument
 from plimsoll.config import WAD
 
 if TYPE_CHECKING:
@@ -29,7 +32,9 @@ class Policy:
     headroom_share: int = 8 * WAD // 10
     """Part of its own equity above initial margin the keeper puts at stake."""
     settle_above: int = 10_000 * WAD
-    """Settle variation where unrealised profit or loss is larger than this."""
+    """Settle variation where unrealised profit or loss on perpetuals is larger than this."""
+    pay_from: int = 100 * WAD
+    """Pay out an account's settled options where one is worth at least this to it, or costs it."""
     sweep_above: int = 100 * WAD
     """Send fees to the insurance fund from this amount on."""
     reserve_above: int = 100 * WAD
@@ -43,6 +48,21 @@ class Poke:
     """Take in price rounds and move the maintenance level of an underlying."""
 
     underlying: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleExpiry:
+    """Prove the settlement price of an underlying's expiry."""
+
+    underlying: int
+    expiry: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleExpired:
+    """Turn an account's settled options into cash."""
+
+    account: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +98,7 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class SettleVariation:
-    """Move an account's unrealised profit or loss into its cash."""
+    """Move an account's unrealised profit or loss on perpetuals into its cash."""
 
     account: int
 
@@ -88,15 +108,16 @@ class SweepFees:
     """Send collected fees to the insurance fund."""
 
 
-Action = Poke | Flag | Bid | End | Reserve | SettleVariation | SweepFees
+Action = Poke | SettleExpiry | SettleExpired | Flag | Bid | End | Reserve | SettleVariation | SweepFees
 
 
 def decide(state: State, policy: Policy) -> list[Action]:
-    """Actions in the order to take them: fresh oracles first, then auctions by the money at stake, then housekeeping.
+    """Actions in the order to take them: oracles and settlement prices first, then auctions by the money at stake, then
+    housekeeping.
 
     An account whose price fails a check is left alone: nothing can be known of it.
     """
-    actions: list[Action] = list(_pokes(state, policy))
+    actions: list[Action] = [*_pokes(state, policy), *_expiries(state)]
     in_danger = sorted(
         (account for account in state.accounts.values() if account.margin is not None and account.id != policy.account),
         key=lambda account: (-account.margin.maintenance.total if account.margin else 0, account.id),
@@ -105,6 +126,7 @@ def decide(state: State, policy: Policy) -> list[Action]:
     actions += _reserves(in_danger, policy)
     actions += _bids(state, in_danger, policy)
     actions += _ends(in_danger)
+    actions += _payouts(state, policy)
     actions += _settlements(state, policy)
     if state.fees >= policy.sweep_above:
         actions.append(SweepFees())
@@ -168,7 +190,37 @@ def _ends(accounts: list[AccountState]) -> Iterator[Action]:
             yield End(account.id)
 
 
-def _settlements(state: State, policy: Policy) -> Iterator[Action]:
+def _expiries(state: State) -> Iterator[Action]:
+    """Of expiries somebody holds. Until it is settled an expired option follows the index price."""
+    for (underlying, expiry), price in state.settlements.items():
+        if price == 0 and state.timestamp > expiry:
+            yield SettleExpiry(underlying, expiry)
+
+
+def _payouts(state: State, policy: Policy) -> Iterator[Action]:
     for account in state.accounts.values():
-        if account.margin is not None and abs(account.margin.unrealised) > policy.settle_above:
-            yield SettleVariation(account.id)
+        for position in account.positions.values():
+            option = Instrument.of(position.instrument)
+            mark = state.marks.get(position.instrument)
+            if mark is None or not state.settlements.get((option.underlying, option.expiry), 0):
+                continue
+            if abs(position.size) * mark // WAD >= policy.pay_from:
+                yield SettleExpired(account.id)
+                break
+
+
+def _settlements(state: State, policy: Policy) -> Iterator[Action]:
+    """The premium of an option has been paid: only perpetuals have variation to settle."""
+    prices = state.prices
+    for account in state.accounts.values():
+        unrealised = 0
+        for position in account.positions.values():
+            instrument = Instrument.of(position.instrument)
+            price = prices[instrument.underlying]
+            if price is None:
+                break
+            if not instrument.is_option:
+                unrealised += position.size * price // WAD + position.quote
+        else:
+            if abs(unrealised) > policy.settle_above:
+                yield SettleVariation(account.id)

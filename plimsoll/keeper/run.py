@@ -20,19 +20,24 @@ from plimsoll.keeper.decide import (
     Poke,
     Policy,
     Reserve,
+    SettleExpired,
+    SettleExpiry,
     SettleVariation,
     decide,
 )
+from plimsoll.keeper.expiry import find_round
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plimsoll.chain.abi import Call
     from plimsoll.chain.client import Receipt, Sender
+    from plimsoll.chain.state import State
     from plimsoll.chain.system import System
 
 PERMISSION_TRADE = 1
 ROUNDS_A_POKE = 50
+NO_ROUND = "no round of the price feed settles this expiry yet"
 LONGEST_PAUSE = 60.0
 """Seconds between attempts while the endpoint does not answer."""
 
@@ -89,10 +94,11 @@ class Keeper:
         if not permissions & PERMISSION_TRADE:
             raise PlimsollError(f"{self.sender.address} may not trade for account {self.policy.account}")
 
-    def step(self) -> list[Outcome]:
-        """One round. A refusal is an outcome; RpcError if the endpoint fails, and what was sent stays sent."""
+    def step(self, state: State | None = None) -> list[Outcome]:
+        """One round, on the state as it is or as it was just read. A refusal is an outcome; RpcError if the endpoint
+        fails, and what was sent stays sent."""
         outcomes = []
-        for action in decide(read_state(self.system), self.policy):
+        for action in decide(state or read_state(self.system), self.policy):
             if self._stopping:
                 break
             outcomes.append(self._act(action))
@@ -119,15 +125,19 @@ class Keeper:
         self._stopping = True
 
     def _act(self, action: Action) -> Outcome:
+        call = self._call(action)
+        if call is None:
+            return Outcome(action, None, NO_ROUND)
         try:
-            receipt = self.system.chain.send(self._call(action), self.sender)
+            receipt = self.system.chain.send(call, self.sender)
         except Reverted as refused:
             log.info("%s: refused: %s", action, refused.reason)
             return Outcome(action, None, refused.reason)
         log.info("%s: block %d, gas %d", action, receipt.block, receipt.gas)
         return Outcome(action, receipt, "")
 
-    def _call(self, action: Action) -> Call:
+    def _call(self, action: Action) -> Call | None:
+        """The call that carries out an action; None where the chain does not have what it takes yet."""
         engine, house, oracle = (
             self.system.liquidation_engine,
             self.system.clearing_house,
@@ -138,6 +148,13 @@ class Keeper:
         match action:
             case Poke(underlying):
                 call = oracle.poke(underlying, ROUNDS_A_POKE)
+            case SettleExpiry(underlying, expiry):
+                number = find_round(self.system, underlying, expiry)
+                if number is None:
+                    return None
+                call = self.system.registry.settle(underlying, expiry, number)
+            case SettleExpired(account):
+                call = house.settleExpired(account)
             case Flag(account):
                 call = engine.flag(account, own)
             case Bid(account, fraction, limit, nonce):

@@ -52,11 +52,51 @@ def test_replay_result_has_the_figures_of_a_crash(recording: Recording) -> None:
     assert sum(account["equity_end"] > 0 for account in result["accounts"]) > len(result["accounts"]) / 2
     assert result["bad_debt"] == pytest.approx(result["insurance_paid"] + result["shared_loss"], abs=1e-5)
     assert set(result["attacks_refused"]) == {
+        "a sale of options beyond margin: ClearingHouseInsufficientMargin",
         "a trade beyond margin: ClearingHouseInsufficientMargin",
         "a withdrawal beyond margin: ClearingHouseInsufficientMargin",
         "a withdrawal of another's collateral: ClearingHouseNotAuthorised",
     }
     assert set(recording.series()["accounts"]) == {account["name"] for account in result["accounts"]}
+
+
+@pytest.mark.slow
+def test_replay_hedged_books_pay_less_than_their_parts(recording: Recording) -> None:
+    """Visibly so, at every step, and the report shows it."""
+    books = recording.books()
+    assert set(books) == {"Collar", "Insured long", "Strangle writer", "Straddle, bold"}
+    for points in books.values():
+        assert all(point.whole <= point.apart for _, point in points)
+    assert recording.share("Collar") < 1 / 3
+    assert recording.share("Strangle writer") < 2 / 3
+    page = render(recording)
+    assert f"<b>Collar</b> pays {100 * recording.share('Collar'):.1f}% of its parts" in page
+    assert len(recording.steps) - 2 <= len(books["Collar"]) < len(recording.steps)
+
+
+@pytest.mark.slow
+def test_replay_settles_an_expiry_zero_sum(recording: Recording) -> None:
+    """Options of 29 January expire on 12 February at the close of the 9th: what the long received the short paid, to
+    the wei a position may be rounded by."""
+    close = 1_518_210_000
+    assert {(one.underlying, one.expiry) for one in recording.settlements} == {
+        (u, 1_518_422_400) for u in ("SPX", "IXIC")
+    }
+    for one in recording.settlements:
+        assert one.price == [step for step in recording.steps if step.ts <= close][-1].underlyings[one.underlying].price
+        assert close <= one.reported < close + 60 < one.expiry < one.ts
+        assert one.positions >= 4
+        assert one.received > 0
+        assert one.received == pytest.approx(one.paid, abs=1e-6)
+        assert 0 <= one.rounding <= one.positions
+    options = [step.options for step in recording.steps]
+    assert {point.symbol.split("-")[1] for step in options for point in step.values()} == {"12FEB18", "26FEB18"}
+    assert all(0.05 < point.volatility < 3 for step in options for point in step.values())
+
+
+@pytest.mark.slow
+def test_replay_liquidates_a_book_of_options(recording: Recording) -> None:
+    assert "Straddle, bold" in {one.account for one in recording.liquidations}
 
 
 @pytest.mark.slow

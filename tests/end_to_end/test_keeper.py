@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,13 @@ import pytest
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Sender
 from plimsoll.chain.deploy import deploy
-from plimsoll.chain.state import read_state
+from plimsoll.chain.instruments import Instrument, Kind
+from plimsoll.chain.orders import make_order
+from plimsoll.chain.state import State, read_state
 from plimsoll.chain.system import System
 from plimsoll.errors import PlimsollError
-from plimsoll.keeper.decide import Bid, Flag, Policy, SettleVariation
+from plimsoll.keeper.decide import Bid, Flag, Policy, SettleExpired, SettleExpiry, SettleVariation
+from plimsoll.keeper.expiry import find_round
 from plimsoll.keeper.run import Keeper, Outcome
 
 if TYPE_CHECKING:
@@ -98,6 +102,56 @@ def test_step_settles_large_unrealised_amounts(chain: Chain, house: Any, account
         assert margin is not None
         assert abs(margin.unrealised) < WAD
     assert state.accounts[accounts["long"]].cash > 60_000 * WAD
+
+
+def test_step_settles_an_expiry_and_pays_it_out(chain: Chain, house: Any, accounts: dict[str, int]) -> None:
+    """By the last price of before the expiry, though the market has moved since; both sides to the wei."""
+    system, now = house.system, chain.block().timestamp
+    put = Instrument(Kind.PUT, 1, now + 7_000, Decimal(40_000))
+    chain.send(system.registry.listOptions(1, put.expiry, (put.strike_units,)), DEPLOYER)
+    name, size = put.symbol(system.names), 3 * WAD // 2
+    signed = [
+        make_order(system, who, accounts[role], name, amount, 900 * WAD, expiry=2**40)
+        for role, who, amount in (("short", SHORT, -size), ("long", LONG, size))
+    ]
+    (made, taken) = ((one.order.as_tuple(), one.signature) for one in signed)
+    chain.send(system.clearing_house.settleTrade(*made, *taken, size), DEPLOYER)
+    for wait, price in ((3_000, 39_500.0), (6_950, 39_000.0), (7_100, 38_000.0), (7_200, 38_500.0)):
+        chain.set_time(now + wait)
+        house.set_price(price)
+    before = read_state(system)
+    first = keeper_of(house, accounts).step()
+    assert SettleExpiry(1, put.expiry) in [outcome.action for outcome in first if outcome.receipt is not None]
+    assert chain.read(system.registry.settlementPriceOf(1, put.expiry)) == 39_000 * WAD
+    assert SettleExpired in kinds(keeper_of(house, accounts).step())
+    after = read_state(system)
+    for role, gain in (("long", 1_500 * WAD), ("short", -1_500 * WAD)):
+        assert put.id not in after.accounts[accounts[role]].positions
+        moved = after.accounts[accounts[role]].cash - before.accounts[accounts[role]].cash
+        assert moved == pytest.approx(gain + settled_variation(before, after, accounts[role]), abs=2)
+
+
+def settled_variation(before: State, after: State, account: int) -> int:
+    """What a keeper that settled variation as well has moved from quotes into cash."""
+    quotes = [sum(p.quote for p in state.accounts[account].positions.values()) for state in (before, after)]
+    return quotes[0] - quotes[1]
+
+
+def test_find_round_of_a_feed_that_fell_silent(chain: Chain, house: Any, undo: None) -> None:
+    """Nothing settles while the feed is silent beyond its heartbeat; then the first round after the expiry does."""
+    system, now = house.system, chain.block().timestamp
+    heartbeat = chain.read(system.price_oracle.feedOf(1)).heartbeat
+    house.set_price(40_000.0)
+    expiry = now + heartbeat + 600
+    chain.send(system.registry.listOptions(1, expiry, (40_000 * 10**8,)), DEPLOYER)
+    chain.set_time(expiry + 60)
+    chain.mine()
+    assert find_round(system, 1, expiry) is None
+    for price in (39_000.0, 38_000.0):
+        house.set_price(price)
+    found = find_round(system, 1, expiry)
+    chain.send(system.registry.settle(1, expiry, found), STRANGER)
+    assert chain.read(system.registry.settlementPriceOf(1, expiry)) == 39_000 * WAD
 
 
 def test_step_reports_a_refusal_and_goes_on(house: Any, accounts: dict[str, int]) -> None:

@@ -116,6 +116,7 @@ class House:
     system: System
     audit: Audit
     clearing: Any
+    registry: Any
     margin: Any
     liquidation: Any
     fund: Any
@@ -143,7 +144,7 @@ class House:
         self.clearing.deposit(account, entry.id, units, sender=owner)
 
     def order(self, signer: Any, account: int, symbol: str, size: int, price: int, **changes: Any) -> tuple[Any, bytes]:
-        """An order and its signature, as a wallet makes it of EIP-712 typed data."""
+        """An order on the perpetual of an underlying, and its signature, as a wallet makes it of EIP-712 typed data."""
         fields = {
             "account": account,
             "signer": signer.address,
@@ -161,10 +162,12 @@ class House:
         message = Order(**fields, eip712_domain=domain)
         return tuple(fields.values()), signer.sign_message(message).encode_rsv()
 
-    def trade(self, taker: tuple[Any, int], maker: tuple[Any, int], symbol: str, size: int, price: int) -> Any:
+    def trade(
+        self, taker: tuple[Any, int], maker: tuple[Any, int], symbol: str, size: int, price: int, **changes: Any
+    ) -> Any:
         """The taker buys (sells, if negative) from the maker; the reporter settles."""
-        made = self.order(*maker, symbol, -size, price)
-        taken = self.order(*taker, symbol, size, price)
+        made = self.order(*maker, symbol, -size, price, **changes)
+        taken = self.order(*taker, symbol, size, price, **changes)
         return self.clearing.settleTrade(*made, *taken, abs(size), sender=self.reporter)
 
     def report(self, symbol: str, dollars: float) -> None:
@@ -193,6 +196,7 @@ def house(system: System, accounts: Any) -> Iterator[House]:
         system=system,
         audit=Audit(system),
         clearing=container("ClearingHouse").at(system.clearing_house.address),
+        registry=container("InstrumentRegistry").at(system.registry.address),
         margin=container("MarginEngine").at(system.margin_engine.address),
         liquidation=container("LiquidationEngine").at(system.liquidation_engine.address),
         fund=container("InsuranceFund").at(system.insurance_fund.address),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import ape
 import pytest
 
+from plimsoll.chain.instruments import Instrument, Kind
 from plimsoll.chain.state import read_state
 
 WAD = 10**18
@@ -113,6 +115,47 @@ def test_life_fromDepositToWithdrawal(house: Any, people: Cast) -> None:
     counts = house.audit.checks.counts
     assert all(counts[name] for name in ("CASH", "ZERO-SUM", "EQUITY", "GATE", "ORDER", "LIQUIDATE", "LOSS", "BOUNDS"))
     assert not state.accounts[hedged].collateral
+
+
+def test_option_fromPremiumToPayout(house: Any, people: Cast) -> None:
+    """A covered call: premium in cash at the trade, less margin for the whole than for its parts, payoff in cash."""
+    hedger, hedged = people.hedger
+    expiry = ape.chain.pending_timestamp + 3_600
+    call = Instrument(Kind.CALL, 1, expiry, Decimal(41_000))
+    at = ape.chain.pending_timestamp + 1_800
+    with ape.reverts(house.registry.RegistryUnknownInstrument, error_inputs={"instrument": call.id}):
+        house.registry.requireTradable(call.id)
+    house.registry.listOptions(1, expiry, [call.strike_units], sender=house.reporter)
+    alone = status(house, hedged)[1]
+    house.trade(people.hedger, people.trader, "BTC", -WAD, 200 * WAD, instrument=call.id, expiry=at)
+    assert house.cash_of(hedged) == 5_200 * WAD
+    assert house.cash_of(people.trader[1]) == 19_800 * WAD
+    short = house.margin.marginOfPortfolio((0, [(call.id, -WAD, 0)], [])).initial.total
+    assert status(house, hedged)[1] < alone + short
+    value, volatility = house.margin.markOf(call.id)
+    assert status(house, people.trader[1])[1] <= value  # a long option can lose what it is worth
+    assert volatility > 0
+    house.check()
+
+    ape.chain.mine(timestamp=expiry - 60)
+    house.report("BTC", 42_500)
+    house.report("ETH", 2_500)
+    in_force = house.prices.latestRound(1)
+    ape.chain.mine(timestamp=expiry + 60)
+    house.report("BTC", 44_000)
+    with ape.reverts(house.registry.RegistryWrongRound):
+        house.registry.settle(1, expiry, in_force + 1, sender=people.keeper[0])
+    house.registry.settle(1, expiry, in_force, sender=people.keeper[0])
+    assert house.registry.settlementPriceOf(1, expiry) == 42_500 * WAD
+    house.check()
+    house.clearing.settleExpired(people.trader[1], sender=people.keeper[0])
+    assert house.cash_of(people.trader[1]) == 21_300 * WAD
+    house.check()  # one side has been paid, the other not yet
+    house.clearing.withdraw(hedged, USD, 10**6, hedger, sender=hedger)  # which pays it out first
+    assert house.cash_of(hedged) == 3_699 * WAD
+    state = house.check()
+    assert not state.accounts[hedged].positions
+    assert house.audit.payouts.count == 2
 
 
 def test_insolvency_isPaidByTheFundAndThenShared(house: Any, people: Cast, accounts: Any) -> None:

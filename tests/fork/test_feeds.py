@@ -9,6 +9,8 @@ from typing import Any
 import ape
 import pytest
 
+from plimsoll.keeper.expiry import find_round
+
 WAD = 10**18
 BTC, ETH = 1, 2
 YEAR = 365 * 86_400
@@ -117,6 +119,31 @@ def test_price_survivesAPhaseChange(house: Any, priced_by_chainlink: Chainlink, 
     following.submit(40_600)
     assert oracle.poke(BTC, 100, sender=anyone).return_value == 2  # consecutive again
     assert oracle.stateOf(BTC).roundId == 2 * PHASE | 5
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["before the expiry", "after the expiry"])
+def test_settle_findsItsRoundAcrossAPhaseChange(
+    house: Any, priced_by_chainlink: Chainlink, make_aggregator: Any, begun: bool
+) -> None:
+    """ORACLE: the round in force at the expiry settles it, in the old phase or the new, whichever had begun."""
+    feed, successor = priced_by_chainlink, make_aggregator()
+    following = Chainlink(feed.proxy, successor, feed.nodes, feed.owner)
+    expiry = ape.chain.pending_timestamp + 3_600
+    house.registry.listOptions(BTC, expiry, [40_000 * 10**8], sender=house.reporter)
+    for dollars in (40_100, 40_200, 40_300):
+        feed.submit(dollars)
+    if begun:  # with both answers: one that is still waited for is overwritten when the next round begins
+        following.submit(40_500, both=True)
+        following.submit(40_600, both=True)
+    ape.chain.mine(timestamp=expiry + 30)
+    assert find_round(house.system, BTC, expiry) == PHASE | 4  # the new phase is not the proxy's yet
+    following.submit(40_700)
+    feed.proxy.proposeAggregator(successor, sender=feed.owner)
+    feed.proxy.confirmAggregator(successor, sender=feed.owner)
+    found = find_round(house.system, BTC, expiry)
+    assert found == (2 * PHASE | 2 if begun else PHASE | 4)
+    house.registry.settle(BTC, expiry, found, sender=house.reporter)
+    assert house.registry.settlementPriceOf(BTC, expiry) == (40_600 if begun else 40_300) * WAD
 
 
 def test_price_waitsForACompleteRound(house: Any, priced_by_chainlink: Chainlink, make_aggregator: Any) -> None:

@@ -11,7 +11,9 @@ What failed when the contracts were broken on purpose, one line at a time: the c
 (`overreach`, GATE) or on withdrawals (`feed_fails`, ORACLE); `heldOf` left as it was by a withdrawal (the next deposit
 in `go_round_in_circles`); variation settled the wrong way round (`settle_variation`, EQUITY); a wei left over by a
 withdrawal (the audit, CASH); half a loss shared (the audit, LOSS); steps twice as long (`calibrator_pushes`, BOUNDS);
-no check of a price's age (`feed_fails`, ORACLE).
+no check of a price's age (`feed_fails`, ORACLE); a payoff or a premium that is off by a wei (the audit, CASH); no check
+of margin on the maker's side of a trade in options (the audit, GATE); an expiry settled by a round before the one in
+force (`expire`, ORACLE).
 """
 
 from __future__ import annotations
@@ -33,15 +35,18 @@ from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Receipt, Reverted, Sender
 from plimsoll.chain.deploy import deploy
 from plimsoll.chain.fields import Field, Key, ParameterChange
+from plimsoll.chain.instruments import Instrument, Kind
 from plimsoll.chain.orders import SignedOrder, make_order, sign_order
 from plimsoll.chain.plan import market_hash
-from plimsoll.chain.state import State, read_state
+from plimsoll.chain.state import AccountState, State, read_state
 from plimsoll.chain.system import CASH, System
 from plimsoll.config import Config, Profile
 from plimsoll.keeper.decide import Policy
-from plimsoll.keeper.run import Keeper
+from plimsoll.keeper.expiry import find_round
+from plimsoll.keeper.run import NO_ROUND, Keeper
+from plimsoll.margin.onchain import mark_of
 from simulation.audit import Audit
-from simulation.invariants import Standing, check_rising, standing_of
+from simulation.invariants import Standing, check_rising, payoff_of, standing_of
 from simulation.observe import Observer, imagined
 from simulation.probes import ORACLE_ERRORS
 
@@ -53,7 +58,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = int(os.environ.get("PLIMSOLL_EXAMPLES", "0"))
 SETTINGS = settings(
-    max_examples=EXAMPLES or 16,
+    max_examples=EXAMPLES or 20,
     stateful_step_count=30,
     derandomize=not EXAMPLES,
     database=None,
@@ -81,6 +86,7 @@ KEEPER_REFUSALS = {
     "LiquidationNotFlagged",
     "ClearingHouseLossTooLarge",
     MARGIN,
+    NO_ROUND,
 }
 """What a step earlier in the same round, or a lack of margin, may make of a keeper's action."""
 
@@ -98,9 +104,22 @@ FUNDING: dict[str, tuple[Sender, dict[str, float]]] = {
 }
 FUND = 4_000
 """Dollars in the insurance fund: less than a crash costs."""
-OPENING = (("bull", "BTC", 3.5), ("bear", "ETH", -50.0), ("hedger", "BTC", -1.5), ("hedger", "ETH", -15.0))
+OPENING = (
+    ("bull", "BTC-PERP", 3.5),
+    ("bear", "ETH-PERP", -50.0),
+    ("hedger", "BTC-PERP", -1.5),
+    ("hedger", "ETH-PERP", -15.0),
+)
 TRADERS = ("bull", "bear", "hedger", "maker")
 SYMBOLS = ("BTC", "ETH")
+TENORS = (1_200, 2 * 3_600, 30 * 86_400)
+"""Seconds from the opening to the expiries of the options: the first two come while rules do other things."""
+STRIKES = (0.9, 1.0, 1.1)
+"""Parts of the price at the opening."""
+OPTIONS = 2 * 2 * len(TENORS) * len(STRIKES)
+"""Calls and puts on both underlyings."""
+OPENING_OPTIONS = (("hedger", 3, -0.8), ("bull", 10, 12.0), ("bear", 24, -0.5), ("hedger", 26, 0.7))
+"""(role, number of the option, size)."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +130,7 @@ class Stage:
     profile: Profile
     accounts: dict[str, int]
     observer: Observer
+    options: tuple[Instrument, ...]
 
     @property
     def chain(self) -> Chain:
@@ -162,7 +182,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         for number, (role, (sender, _)) in enumerate(FUNDING.items(), 1):
             chain.send(system.clearing_house.createAccount(), sender)
             accounts[role] = number
-        made = Stage(system, profile, accounts, Observer(system))
+        made = Stage(system, profile, accounts, Observer(system), list_options(system))
         for role, (_, funds) in FUNDING.items():
             for asset, amount in funds.items():
                 made.deposit(role, asset, made.units(asset, amount))
@@ -170,10 +190,32 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         chain.send(cash.mint(UNDERWRITER.address, FUND * 10**6), UNDERWRITER)
         chain.send(cash.approve(fund.address, 2**255), UNDERWRITER)
         chain.send(fund.deposit(FUND * 10**6, UNDERWRITER.address), UNDERWRITER)
-        for role, symbol, size in OPENING:
-            price = read_state(system).oracles[symbol].price or 0
+        listed = [(role, system.symbol(made.options[number].id), size) for role, number, size in OPENING_OPTIONS]
+        for role, symbol, size in (*OPENING, *listed):
+            price, _ = mark_of(system, system.instrument(symbol).id)
             chain.send(made.trade(role, "maker", symbol, int(size * WAD), price), SETTLER)
         yield made
+
+
+def strike_of(system: System, symbol: str, part: float) -> Decimal:
+    """A strike at part of the opening price, dollars."""
+    price, _ = system.chain.read(system.price_oracle.price(system.underlyings[symbol]))
+    return Decimal(round(price * part / WAD))
+
+
+def list_options(system: System) -> tuple[Instrument, ...]:
+    """Calls and puts on everything, listed by governance."""
+    now, options = system.chain.block().timestamp, []
+    for tenor in TENORS:
+        for symbol, number in system.underlyings.items():
+            strikes = [strike_of(system, symbol, part) for part in STRIKES]
+            series = [
+                Instrument(kind, number, now + tenor, strike) for strike in strikes for kind in (Kind.CALL, Kind.PUT)
+            ]
+            units = tuple(option.strike_units for option in series if option.kind is Kind.CALL)
+            system.chain.send(system.registry.listOptions(number, now + tenor, units), DEPLOYER)
+            options += series
+    return tuple(options)
 
 
 class House(RuleBasedStateMachine):
@@ -190,6 +232,7 @@ class House(RuleBasedStateMachine):
         self.require = self.audit.checks.require
         self.keeper = Keeper(self.system, KEEPER, Policy(stage.accounts["keeper"], minimum_discount=WAD // 100))
         self.filled: list[tuple[SignedOrder, SignedOrder]] = []
+        self.payouts = 0
         self.state: State
 
     def teardown(self) -> None:
@@ -210,23 +253,33 @@ class House(RuleBasedStateMachine):
         self.nobody_leaves_ahead_of_a_loss()
 
     def nobody_earns_by_moving_money(self) -> None:
-        """ROUND: who only moves money about has no more than before; a shared loss may take, and never gives."""
+        """ROUND: who only moves money about has no more than before; a shared loss may take, and never gives; a payout
+        may take a wei."""
         wealth, shares = self.thiefs_wealth(self.state), self.audit.losses.shares
+        rounding, self.payouts = self.audit.payouts.count - self.payouts, self.audit.payouts.count
         for asset, amount in wealth.items():
             gain = amount - self.wealth[asset]
             self.require("ROUND", gain <= 0, f"the thief gained {gain} of {asset}")
             shared = asset == CASH and shares > self.shares
-            self.require("ROUND", gain == 0 or shared, f"the thief lost {-gain} of {asset}: where to?")
+            rounded = asset == CASH and gain >= -rounding
+            self.require("ROUND", gain == 0 or shared or rounded, f"the thief lost {-gain} of {asset}: where to?")
         self.wealth, self.shares = wealth, shares
 
     def thiefs_wealth(self, state: State) -> dict[int, int]:
-        """What the thief has in its accounts and in its pockets: cash in wad, other assets in token units."""
+        """What the thief has in its accounts and in its pockets: cash in wad, other assets in token units.
+
+        It holds only what it holds against itself, so of options only payoffs count: one side may have had its own.
+        """
         mine = [state.accounts[self.stage.accounts[role]] for role in ("thief", "thief's other")]
         wealth = {}
         for name, entry in self.system.manifest.assets.items():
             pocket = self.chain.read(self.stage.token(name).balanceOf(THIEF.address))
             if entry.id == CASH:
                 inside = sum(one.cash + sum(p.quote for p in one.positions.values()) for one in mine)
+                inside += (
+                    sum(p.size * (payoff_of(state, p.instrument) or 0) for one in mine for p in one.positions.values())
+                    // WAD
+                )
                 wealth[entry.id] = inside + pocket * 10 ** (18 - entry.decimals)
             else:
                 wealth[entry.id] = sum(one.collateral.get(entry.id, 0) for one in mine) + pocket
@@ -273,12 +326,24 @@ class House(RuleBasedStateMachine):
     def account(self, role: str) -> Any:
         return self.state.accounts[self.stage.accounts[role]]
 
+    def variation(self, account: AccountState) -> int:
+        """Unrealised profit on perpetuals [wad], by the prices of the state."""
+        gains = 0
+        for position in account.positions.values():
+            instrument = Instrument.of(position.instrument)
+            if not instrument.is_option:
+                price = self.state.price_of(instrument.underlying)
+                assert price is not None
+                gains += position.size * price // WAD + position.quote
+        return gains
+
     def holding(self, role: str, asset: str) -> int:
-        """Token units an account could ask for."""
+        """Token units an account could ask for: payoffs become cash before a withdrawal."""
         entry, account = self.system.asset(asset), self.account(role)
         if entry.id != CASH:
             return int(account.collateral.get(entry.id, 0))
-        return int(max(0, account.cash + account.margin.unrealised) // 10 ** (18 - entry.decimals))
+        payoffs = sum(p.size * (payoff_of(self.state, p.instrument) or 0) // WAD for p in account.positions.values())
+        return int(max(0, account.cash + self.variation(account) + payoffs) // 10 ** (18 - entry.decimals))
 
     def report_price(self, symbol: str, factor: float) -> None:
         feed = self.stage.profile.underlying(symbol).price
@@ -309,13 +374,10 @@ class House(RuleBasedStateMachine):
         entry = self.system.asset(asset)
         price = WAD if entry.id == CASH else self.price(entry.underlying)
         units = max(1, int(dollars * 10**entry.decimals) * WAD // price)
-        before = self.account(role).margin.equity
-        self.stage.deposit(role, asset, units)
-        after = standing_of(read_state(self.system).accounts[self.stage.accounts[role]]).equity
-        value = units * 10 ** (18 - entry.decimals) * price // WAD
-        self.require(
-            "EQUITY", abs(after - before - value) <= 2, f"a deposit of {value} moved equity by {after - before}"
-        )
+        receipt = self.stage.deposit(role, asset, units)
+        ((before, after),) = self.stage.observer.standings([self.stage.accounts[role]], receipt.block)
+        value, moved = units * 10 ** (18 - entry.decimals) * price // WAD, after.equity - before.equity
+        self.require("EQUITY", abs(moved - value) <= 2, f"a deposit of {value} moved equity by {moved}")
 
     @rule(role=st.sampled_from(list(FUNDING)), asset=st.sampled_from(["USD", "WBTC", "WETH"]), part=st.floats(0, 1))
     def withdraw(self, role: str, asset: str, part: float) -> None:
@@ -356,30 +418,43 @@ class House(RuleBasedStateMachine):
         """ROUND: the thief splits, merges, takes out and brings back; `everything_holds` counts its money."""
         first, second = self.stage.accounts["thief"], self.stage.accounts["thief's other"]
         number = self.system.asset(asset).id
+        # It may hold options against itself, so each of its accounts has a margin to keep.
+        refusals = (SHORT_OF_FUNDS, MARGIN, STALE_VOLATILITY)
         for part in parts:
             units = int(self.holding("thief", asset) * part)
-            if not units or not self.attempt(
-                self.clearing.transfer(first, second, number, units), THIEF, SHORT_OF_FUNDS, MARGIN
-            ):
+            if not units or not self.attempt(self.clearing.transfer(first, second, number, units), THIEF, *refusals):
                 continue
-            self.attempt(self.clearing.transfer(second, first, number, max(1, units // 3)), THIEF, MARGIN)
-            if self.attempt(
-                self.clearing.withdraw(second, number, max(1, units // 5), THIEF.address), THIEF, SHORT_OF_FUNDS, LOCKED
-            ):
+            self.attempt(self.clearing.transfer(second, first, number, max(1, units // 3)), THIEF, *refusals)
+            piece = max(1, units // 5)
+            if self.attempt(self.clearing.withdraw(second, number, piece, THIEF.address), THIEF, LOCKED, *refusals):
                 self.chain.send(self.stage.token(asset).approve(self.clearing.address, 2**255), THIEF)
-                self.chain.send(self.clearing.deposit(first, number, max(1, units // 5)), THIEF)
+                self.chain.send(self.clearing.deposit(first, number, piece), THIEF)
 
-    @rule(size=st.integers(1, WAD // 20), cut=st.floats(0, 1), price=st.floats(0.98, 1.02))
-    def trade_with_oneself(self, size: int, cut: float, price: float) -> None:
+    @rule(
+        option=st.none() | st.integers(0, OPTIONS - 1),
+        size=st.integers(1, WAD // 20),
+        cut=st.floats(0, 1),
+        price=st.floats(0.98, 1.02),
+    )
+    def trade_with_oneself(self, option: int | None, size: int, cut: float, price: float) -> None:
         """ROUND: the thief trades with itself and back in odd pieces."""
-        at = int(self.price("BTC") * price)
-        first = max(1, int(size * cut))
-        if self.attempt(self.stage.trade("thief", "thief's other", "BTC", size, at), SETTLER, MARGIN, STALE_VOLATILITY):
+        instrument = self.system.instrument("BTC-PERP") if option is None else self.stage.options[option]
+        at = int(mark_of(self.system, instrument.id)[0] * price)
+        first, refusals = max(1, int(size * cut)), (MARGIN, STALE_VOLATILITY, *self.expired(instrument))
+
+        def trade(size: int) -> bool:
+            call = self.stage.trade("thief", "thief's other", self.system.symbol(instrument.id), size, at)
+            return self.attempt(call, SETTLER, *refusals)
+
+        if trade(size):
             for piece in (first, size - first):
                 if piece:
-                    self.attempt(
-                        self.stage.trade("thief", "thief's other", "BTC", -piece, at), SETTLER, MARGIN, STALE_VOLATILITY
-                    )
+                    trade(-piece)
+
+    def expired(self, instrument: Instrument) -> tuple[str, ...]:
+        """How a trade in it is refused, if it is."""
+        over = instrument.is_option and self.chain.block().timestamp >= instrument.expiry - 3  # blocks are on their way
+        return ("RegistryExpired",) if over else ()
 
     # ─── Trading
 
@@ -396,10 +471,63 @@ class House(RuleBasedStateMachine):
         )
         if abs(size) < 2:
             return
-        at = int(self.price(symbol) * price)
+        at, symbol = int(self.price(symbol) * price), f"{symbol}-PERP"
         made, taken = self.stage.order(maker, symbol, -size, at), self.stage.order(taker, symbol, size, at)
         if self.attempt(self.stage.settle(made, taken, abs(size)), SETTLER, MARGIN, STALE_VOLATILITY):
             self.filled.append((made, taken))
+
+    @rule(
+        roles=st.permutations(TRADERS),
+        number=st.integers(0, 4 * OPTIONS),
+        leverage=st.floats(0.01, 2),
+        price=st.floats(0.9, 1.1),
+    )
+    def buy_option(self, roles: list[str], number: int, leverage: float, price: float) -> None:
+        """GATE: with the premium gone there must be margin left."""
+        self.trade_option(roles, number, leverage, price)
+
+    @rule(
+        roles=st.permutations(TRADERS),
+        number=st.integers(0, 4 * OPTIONS),
+        leverage=st.floats(0.01, 2),
+        price=st.floats(0.9, 1.1),
+    )
+    def write_option(self, roles: list[str], number: int, leverage: float, price: float) -> None:
+        """GATE: the premium does not pay for the margin."""
+        self.trade_option(roles, number, -leverage, price)
+
+    def trade_option(self, roles: list[str], number: int, leverage: float, price: float) -> None:
+        """CASH: the premium moves at the trade, from one to the other; what has expired is traded no more."""
+        taker, maker, now = roles[0], roles[1], self.chain.block().timestamp
+        live = [one for one in self.stage.options if one.expiry > now + 60]
+        # mostly one that may be traded: few of those that are listed at the opening live long
+        option = self.stage.options[number] if number < OPTIONS else live[number % len(live)]
+        symbol, index = self.system.symbol(option.id), self.price(self.system.names[option.underlying])
+        size = int(max(1_000 * WAD, self.account(taker).margin.equity) * Decimal(str(leverage)) * WAD / index)
+        if abs(size) < 2:
+            return
+        at = int(mark_of(self.system, option.id)[0] * Decimal(str(price)))
+        call, refusals = self.stage.trade(taker, maker, symbol, size, at), self.expired(option)
+        if refusals and self.state.timestamp >= option.expiry:
+            self.refused("GATE", call, SETTLER, *refusals)
+            return
+        before = read_state(self.system)
+        if not self.attempt(call, SETTLER, MARGIN, STALE_VOLATILITY, *refusals):
+            return
+        after = read_state(self.system)
+        self.audit.seen["option trade"] += 1
+        paid = {
+            role: before.accounts[number].cash - after.accounts[number].cash
+            for role, number in self.stage.accounts.items()
+        }
+        if not any(self.settled(before, role) for role in (taker, maker)):
+            self.require("CASH", paid[taker] == -paid[maker], f"premium: {paid}")
+            self.require("CASH", abs(paid[taker] - size * at // WAD) <= 1, f"{size} at {at} cost {paid[taker]}")
+
+    def settled(self, state: State, role: str) -> bool:
+        """Whether an account holds settled options, which any trade turns into cash."""
+        positions = state.accounts[self.stage.accounts[role]].positions
+        return any(payoff_of(state, instrument) is not None for instrument in positions)
 
     @rule(role=st.sampled_from(TRADERS), symbol=st.sampled_from(SYMBOLS), sign=st.sampled_from([-1, 1]))
     def overreach(self, role: str, symbol: str, sign: int) -> None:
@@ -411,20 +539,25 @@ class House(RuleBasedStateMachine):
         )
         size = sign * (dollars * WAD // self.price(symbol) + (2 * abs(held.size) if held else 0))
         other = next(one for one in TRADERS if one != role)
-        self.refused("GATE", self.stage.trade(role, other, symbol, size, self.price(symbol)), SETTLER, MARGIN)
+        at = self.price(symbol)
+        self.refused("GATE", self.stage.trade(role, other, f"{symbol}-PERP", size, at), SETTLER, MARGIN)
 
-    @rule(role=st.sampled_from(TRADERS), symbol=st.sampled_from(SYMBOLS), part=st.floats(0.1, 1))
-    def reduce(self, role: str, symbol: str, part: float) -> None:
-        """GATE's other half: whoever is short of margin may still close at the index price (where hedges do not depend
-        on it), as long as the other side can carry it."""
-        held = self.account(role).positions.get(self.system.perpetual(symbol))
-        if held is None or not int(held.size * part):
+    @rule(role=st.sampled_from(TRADERS), which=st.integers(0, 20), part=st.floats(0.1, 1))
+    def reduce(self, role: str, which: int, part: float) -> None:
+        """GATE's other half: whoever is short of margin may still close at the mark (where hedges do not depend on it),
+        as long as the other side can carry it."""
+        positions = list(self.account(role).positions.values())
+        if not positions:
             return
-        other = "maker" if role != "maker" else "hedger"
-        self.attempt(
-            self.stage.trade(role, other, symbol, -int(held.size * Decimal(str(part))), self.price(symbol)),
-            SETTLER, MARGIN, STALE_VOLATILITY,
-        )  # fmt: skip
+        held = positions[which % len(positions)]
+        size = -int(held.size * Decimal(str(part)))
+        if size:
+            instrument, other = Instrument.of(held.instrument), "maker" if role != "maker" else "hedger"
+            at, _ = mark_of(self.system, instrument.id)
+            self.attempt(
+                self.stage.trade(role, other, self.system.symbol(instrument.id), size, at),
+                SETTLER, MARGIN, STALE_VOLATILITY, *self.expired(instrument),
+            )  # fmt: skip
 
     @rule(role=st.sampled_from(TRADERS), size=st.integers(1, WAD))
     def replay_and_forge(self, role: str, size: int) -> None:
@@ -436,7 +569,7 @@ class House(RuleBasedStateMachine):
                 "ClearingHouseOrderOverfilled", "ClearingHouseOrderCancelled",
             )  # fmt: skip
         other = next(one for one in TRADERS if one != role)
-        made, taken = self.stage.order(role, "ETH", -size, at), self.stage.order(other, "ETH", size, at)
+        made, taken = self.stage.order(role, "ETH-PERP", -size, at), self.stage.order(other, "ETH-PERP", size, at)
         forged = SignedOrder(made.order, sign_order(self.system, THIEF, made.order).signature, made.digest)
         self.refused("GATE", self.stage.settle(forged, taken, size), SETTLER, "ClearingHouseBadSignature")
         self.chain.send(self.clearing.cancelAllOrders(self.stage.accounts[role]), self.stage.sender(role))
@@ -445,15 +578,55 @@ class House(RuleBasedStateMachine):
     @rule(role=st.sampled_from(TRADERS))
     def settle_variation(self, role: str) -> None:
         """EQUITY: profit becomes cash, nothing is left over and nobody has more or less than before."""
-        number, before = self.stage.accounts[role], self.account(role)
-        self.chain.send(self.clearing.settleVariation(number), SETTLER)
-        after = read_state(self.system).accounts[number]
-        assert after.margin is not None
-        lines = len(after.positions)
-        moved = after.margin.equity - before.margin.equity
+        number = self.stage.accounts[role]
+        receipt = self.chain.send(self.clearing.settleVariation(number), SETTLER)
+        ((before, after),) = self.stage.observer.standings([number], receipt.block)
+        account = read_state(self.system).accounts[number]
+        lines, moved = len(account.positions), after.equity - before.equity
         self.require("EQUITY", abs(moved) <= lines, f"settling variation moved equity by {moved} wei")
-        left = after.margin.unrealised
+        left = self.variation(account)
         self.require("EQUITY", 0 <= left <= lines, f"{left} wei of variation were left after settling it")
+
+    # ─── Expiry
+
+    @rule(before=st.integers(0, 8_000), after=st.integers(0, 3_000), keeper=st.booleans())
+    def expire(self, before: int, after: int, keeper: bool) -> None:
+        """ORACLE, ZERO-SUM: the next expiry comes, `before` seconds after a report, and is settled by whoever: by one
+        round of the feed and no other, once."""
+        now = self.chain.block().timestamp
+        coming = sorted({option.expiry for option in self.stage.options if option.expiry > now})
+        if not coming or coming[0] - now > 86_400:
+            return
+        expiry = coming[0]
+        for lead in (before + 60, before):  # so that the round before the one in force is fresh enough as well
+            if expiry - lead > self.chain.block().timestamp:
+                self.pass_time(expiry - lead - self.chain.block().timestamp)
+                self.reporter_returns()
+        self.pass_time(max(1, expiry - self.chain.block().timestamp + after))
+        self.reporter_returns()
+        found = {number: find_round(self.system, number, expiry) for number in self.system.underlyings.values()}
+        for number, right in found.items():
+            assert right is not None, f"no round settles {expiry}"
+            for wrong in (right - 1, right + 1, 2**64 | 2**63):
+                call = self.system.registry.settle(number, expiry, wrong)
+                self.refused("ORACLE", call, SETTLER, "RegistryWrongRound")
+        if keeper:
+            self.let_keeper_work(1, 60)
+            return
+        for number, right in found.items():
+            call = self.system.registry.settle(number, expiry, right)
+            self.chain.send(call, THIEF)
+            self.refused("ORACLE", call, SETTLER, "RegistryAlreadySettled")
+
+    @rule(role=st.sampled_from(TRADERS))
+    def settle_expired(self, role: str) -> None:
+        """EQUITY: payoffs become cash, at most a wei a position is lost, and nothing settled is left."""
+        number, held = self.stage.accounts[role], self.account(role).positions
+        receipt = self.chain.send(self.clearing.settleExpired(number), THIEF)
+        ((before, after),) = self.stage.observer.standings([number], receipt.block)
+        moved = after.equity - before.equity
+        self.require("EQUITY", -len(held) <= moved <= 1, f"paying out expired options moved equity by {moved} wei")
+        self.require("EQUITY", not self.settled(read_state(self.system), role), f"{role} still holds settled options")
 
     # ─── Market
 
@@ -514,7 +687,7 @@ class House(RuleBasedStateMachine):
         """Prices may go out of date: then there is no withdrawal and no trade (ORACLE) until the reporter is back with
         the same prices. Volatility may stay out of date."""
         call = self.withdrawal("hedger", "USD", 1)
-        trade = self.stage.trade("bull", "maker", "BTC", WAD // 100, self.price("BTC"))
+        trade = self.stage.trade("bull", "maker", "BTC-PERP", WAD // 100, self.price("BTC"))
         self.pass_time(seconds)
         age = self.state.oracles["BTC"].price_age + self.chain.block().timestamp - self.state.timestamp
         if age > self.stage.profile.underlying("BTC").price.heartbeat:
@@ -637,8 +810,9 @@ class House(RuleBasedStateMachine):
         with self.chain.snapshot():
             self.stage.deposit("hedger", collateral, 10**9)
             self.stage.deposit("hedger", "USD", 10**14)  # a fortune, so that nothing else could be the reason
-            more = self.stage.trade("hedger", "maker", symbol, 5 * WAD, self.price(symbol))
+            more = self.stage.trade("hedger", "maker", f"{symbol}-PERP", 5 * WAD, self.price(symbol))
             for fault in inject.values():
+                self.audit.seen["feed fault"] += 1
                 with self.chain.snapshot():
                     fault()
                     self.refused("ORACLE", more, SETTLER, *ORACLE_ERRORS)
@@ -677,7 +851,7 @@ class House(RuleBasedStateMachine):
 HAPPENED = {
     "Deposited", "Withdrawn", "Transferred", "Traded", "OrdersCancelled", "VariationSettled", "AccountFlagged",
     "BidSettled", "AuctionEnded", "ShortfallReserved", "LossCovered", "LossShared", "FeesSwept", "ParametersPushed",
-    "solvent bid", "insolvent bid",
+    "solvent bid", "insolvent bid", "feed fault", "option trade", "ExpirySettled", "ExpiredSettled",
 }  # fmt: skip
 """What a run must have seen, or its draw was too tame to show anything."""
 

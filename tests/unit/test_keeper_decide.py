@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from plimsoll.chain.state import AccountState, AuctionParameters, AuctionState, OracleState, State
+from plimsoll.chain.instruments import Instrument, Kind
+from plimsoll.chain.state import AccountState, AuctionParameters, AuctionState, OracleState, Position, State
 from plimsoll.keeper.decide import (
     Action,
     Bid,
@@ -15,11 +17,13 @@ from plimsoll.keeper.decide import (
     Poke,
     Policy,
     Reserve,
+    SettleExpired,
+    SettleExpiry,
     SettleVariation,
     SweepFees,
     decide,
 )
-from plimsoll.margin.onchain import Margin, Requirement
+from plimsoll.margin.onchain import NO_CAP, Margin, Requirement
 
 WAD = 10**18
 KEEPER, TRADER, OTHER = 1, 2, 9
@@ -28,13 +32,13 @@ POLICY = Policy(KEEPER)
 
 
 def requirement(total: int) -> Requirement:
-    return Requirement(0, 0, 0, 0, total * WAD, 0, total * WAD)
+    return Requirement(0, 0, 0, 0, 0, total * WAD, 0, 0, 0, NO_CAP, total * WAD)
 
 
 def margin(equity: int, initial: int, maintenance: int, unrealised: int = 0) -> Margin:
     """Dollars."""
     return Margin(
-        equity * WAD, 0, unrealised * WAD, 0, WAD, True, requirement(initial), requirement(maintenance), ()
+        equity * WAD, 0, unrealised * WAD, 0, WAD, WAD, True, requirement(initial), requirement(maintenance), ()
     )  # fmt: skip
 
 
@@ -62,6 +66,8 @@ def state(*accounts: AccountState, fees: int = 0) -> State:
         poked_maintenance=WAD,
         poked_round=5,
         fault="",
+        mark=WAD,
+        open_interest=0,
     )
     return State(
         block=1,
@@ -78,6 +84,8 @@ def state(*accounts: AccountState, fees: int = 0) -> State:
         auction_parameters=AuctionParameters(1800, WAD // 2, WAD // 2, WAD // 10, 20 * WAD, 500 * WAD),
         fund_assets=0,
         fund_shares=0,
+        marks={},
+        settlements={},
     )
 
 
@@ -163,8 +171,37 @@ def test_decide_ends_an_auction_that_is_over() -> None:
 
 
 def test_decide_settles_large_unrealised_amounts() -> None:
-    accounts = [account(2, margin(90_000, 1, 1, -10_001)), account(3, margin(90_000, 1, 1, 10_000))]
+    perpetual = Instrument.perpetual(1).id
+    accounts = [
+        replace(account(number, margin(90_000, 1, 1)), positions={perpetual: Position(perpetual, WAD, quote * WAD)})
+        for number, quote in ((2, -10_002), (3, 9_999))  # at a price of one dollar
+    ]
     assert decide(state(RICH, *accounts), POLICY) == [SettleVariation(2)]
+
+
+PUT = Instrument(Kind.PUT, 1, 900, Decimal(50))
+
+
+def with_put(number: int, size: int) -> AccountState:
+    return replace(account(number, margin(90_000, 1, 1, 50_000)), positions={PUT.id: Position(PUT.id, size * WAD, 0)})
+
+
+@pytest.mark.parametrize(
+    ("now", "price", "expected"),
+    [
+        (900, 0, []),
+        (901, 0, [SettleExpiry(1, 900)]),
+        (901, 1, [SettleExpired(2), SettleExpired(4)]),
+    ],
+    ids=["not over", "to be settled", "to be paid out"],
+)
+def test_decide_settles_expiries_and_pays_out_what_is_worth_it(now: int, price: int, expected: list[Action]) -> None:
+    """An option's value is not variation, however large; a payout is made for either side from 100 dollars on."""
+    accounts = [with_put(2, 2), with_put(3, 1), with_put(4, -2)]
+    held = replace(
+        state(RICH, *accounts), marks={PUT.id: 50 * WAD + WAD // 2 - WAD}, settlements={(1, 900): price}, timestamp=now
+    )
+    assert decide(held, replace(POLICY, pay_from=99 * WAD)) == expected
 
 
 def test_decide_sweeps_fees_worth_the_gas() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from plimsoll.chain.fields import Field, Key
+from plimsoll.chain.instruments import Instrument, Kind
 from plimsoll.chain.state import AccountState, AssetState, AuctionParameters, OracleState, Position, State
-from plimsoll.chain.system import perpetual
 from plimsoll.errors import PlimsollError
-from plimsoll.margin.onchain import Margin, Requirement
+from plimsoll.margin.onchain import NO_CAP, Margin, Requirement
 from simulation.invariants import (
     RAY,
     STATEMENTS,
@@ -18,6 +19,7 @@ from simulation.invariants import (
     Checks,
     InvariantError,
     Losses,
+    Payouts,
     Standing,
     as_healthy,
     check_gate,
@@ -26,9 +28,10 @@ from simulation.invariants import (
     check_rising,
     check_state,
     check_step,
+    payoff_of,
 )
 
-PERPETUAL = perpetual(1)
+PERPETUAL = Instrument.perpetual(1).id
 PRICE = 2_700 * WAD
 TAIL = Key(Field.TAIL_INITIAL, 1)
 BOUNDS = {Field.TAIL_INITIAL: (1_500_000, 15_000_000)}
@@ -36,8 +39,8 @@ BOUNDS = {Field.TAIL_INITIAL: (1_500_000, 15_000_000)}
 
 def margin(equity: int, initial: int, maintenance: int) -> Margin:
     """Only the figures that decide."""
-    parts = (0, 0, 0, 0, 0, 0)
-    return Margin(equity, 0, 0, 0, WAD, True, Requirement(*parts, initial), Requirement(*parts, maintenance), ())
+    parts = (0, 0, 0, 0, 0, 0, 0, 0, 0, NO_CAP)
+    return Margin(equity, 0, 0, 0, WAD, WAD, True, Requirement(*parts, initial), Requirement(*parts, maintenance), ())
 
 
 def account(number: int, size: int, quote: int, collateral: dict[int, int], standing: Margin) -> AccountState:
@@ -59,7 +62,7 @@ def book() -> State:
             0: AssetState(0, "USD", "0x", 6, 0, 10**15, 2_003 * 10**6, 2_003 * 10**6),
             1: AssetState(1, "SPXF", "0x", 18, 1, 10**24, WAD // 2, WAD // 2),
         },
-        oracles={"SPX": OracleState(1, PRICE, 0, 1, WAD, WAD, 0, True, WAD, WAD, 0, WAD, 1, "")},
+        oracles={"SPX": OracleState(1, PRICE, 0, 1, WAD, WAD, 0, True, WAD, WAD, 0, WAD, 1, "", WAD, 2 * WAD)},
         parameters={TAIL: 3_500_000},
         bundles=1,
         fees=3 * WAD,
@@ -69,6 +72,8 @@ def book() -> State:
         auction_parameters=AuctionParameters(1_800, WAD // 2, WAD // 2, WAD // 10, 20 * WAD, 500 * WAD),
         fund_assets=10**12,
         fund_shares=10**18,
+        marks={},
+        settlements={},
     )
 
 
@@ -76,10 +81,10 @@ def with_account(now: State, account: AccountState) -> State:
     return replace(now, accounts={**now.accounts, account.id: account})
 
 
-def violated(now: State, losses_shared: int = 0) -> str | None:
+def violated(now: State, losses_shared: int = 0, payouts: Payouts | None = None) -> str | None:
     checks = Checks()
     try:
-        check_state(checks, now, BOUNDS, losses_shared)
+        check_state(checks, now, BOUNDS, losses_shared, payouts or Payouts())
     except InvariantError as violation:
         return violation.identifier if checks.violations == {violation.identifier: violation.message} else "unrecorded"
     return None
@@ -87,7 +92,7 @@ def violated(now: State, losses_shared: int = 0) -> str | None:
 
 def test_check_state_sound_book_holds() -> None:
     checks = Checks()
-    check_state(checks, book(), BOUNDS, 0)
+    check_state(checks, book(), BOUNDS, 0, Payouts())
     assert {one.id for one in checks.results() if one.holds} == {"CASH", "ZERO-SUM", "EQUITY", "ORDER", "BOUNDS"}
     assert [one.id for one in checks.results()] == list(STATEMENTS)
 
@@ -119,6 +124,65 @@ def test_check_state_sizes_do_not_add_up() -> None:
     now = book()
     position = replace(now.accounts[1].positions[PERPETUAL], size=2 * WAD + 1)
     assert violated(with_account(now, replace(now.accounts[1], positions={PERPETUAL: position}))) == "ZERO-SUM"
+
+
+PUT = Instrument(Kind.PUT, 1, 1_517_000_000, Decimal(2_750))
+ODD = WAD // 3
+"""Units of the put: its payoff is 50 dollars, so a side's payout is no whole number of wei."""
+
+
+def expired(*, settled: bool = True) -> State:
+    """The book with a put that account 1 is long and account 2 short, expired at 2,700."""
+    now = book()
+    positions = {
+        number: {**account.positions, PUT.id: Position(PUT.id, ODD if number == 1 else -ODD, 0)}
+        for number, account in now.accounts.items()
+    }
+    accounts = {number: replace(account, positions=positions[number]) for number, account in now.accounts.items()}
+    price = PRICE if settled else 0
+    return replace(now, accounts=accounts, settlements={(PUT.underlying, PUT.expiry): price})
+
+
+def paid_out(now: State, number: int) -> tuple[State, Payouts]:
+    """With one side's payoff turned into cash, rounded down."""
+    account = now.accounts[number]
+    size = account.positions[PUT.id].size
+    positions = {key: position for key, position in account.positions.items() if key != PUT.id}
+    paid = replace(account, cash=account.cash + size * 50 * WAD // WAD, positions=positions)
+    payouts = Payouts()
+    payouts.add(PUT.id, size)
+    return with_account(now, paid), payouts
+
+
+def test_payoff_of() -> None:
+    now = expired()
+    assert payoff_of(now, PUT.id) == 50 * WAD
+    call = replace(PUT, kind=Kind.CALL)
+    assert payoff_of(now, call.id) == 0
+    assert payoff_of(now, replace(call, strike=Decimal("2699.5")).id) == WAD // 2
+    assert payoff_of(now, PERPETUAL) is None
+    assert payoff_of(expired(settled=False), PUT.id) is None
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_check_state_one_side_of_an_expiry_is_paid_first(side: int) -> None:
+    """CASH and ZERO-SUM count in what was paid and what is still to be paid, whichever side comes first."""
+    now, payouts = paid_out(expired(), side)
+    assert violated(expired()) is None
+    assert violated(now, payouts=payouts) is None
+    assert violated(now) == "ZERO-SUM"  # as if the position had vanished
+    richer = with_account(now, replace(now.accounts[side], cash=now.accounts[side].cash + 2))
+    assert violated(richer, payouts=payouts) == "CASH"
+    unsettled = replace(now, settlements={(PUT.underlying, PUT.expiry): 0})
+    assert violated(unsettled, payouts=payouts) == "CASH"
+
+
+def test_check_state_a_payout_may_leave_one_wei() -> None:
+    now, payouts = paid_out(expired(), 1)
+    poorer = with_account(now, replace(now.accounts[1], cash=now.accounts[1].cash - 1))
+    assert violated(poorer, payouts=payouts) is None
+    poorest = with_account(now, replace(now.accounts[1], cash=now.accounts[1].cash - 2))
+    assert violated(poorest, payouts=payouts) == "CASH"
 
 
 @pytest.mark.parametrize("wei", [1, -4])
@@ -222,4 +286,6 @@ def test_results_unchecked_invariant_is_not_claimed() -> None:
 def test_check_state_margin_that_cannot_be_read_is_said() -> None:
     now = book()
     with pytest.raises(PlimsollError, match="account 1 cannot be read: stale"):
-        check_state(Checks(), with_account(now, replace(now.accounts[1], margin=None, fault="stale")), BOUNDS, 0)
+        check_state(
+            Checks(), with_account(now, replace(now.accounts[1], margin=None, fault="stale")), BOUNDS, 0, Payouts()
+        )

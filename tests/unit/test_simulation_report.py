@@ -10,19 +10,25 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from plimsoll.drawing import dollars, percent, ticks
+from simulation.bars import MOST, choose, draw
 from simulation.recording import (
+    PARTS,
     AccountPoint,
     AccountSummary,
+    BookPoint,
     Event,
     InvariantResult,
     Liquidation,
+    OptionPoint,
     Push,
     Recording,
+    Settlement,
     Step,
     UnderlyingPoint,
 )
 from simulation.report import render
-from simulation.svg import dollars, percent, ticks, time_ticks
+from simulation.svg import time_ticks
 
 START = 1_517_236_200
 
@@ -32,11 +38,14 @@ def recording() -> Recording:
     result = Recording("test", "A <test> market", ("SPX", "IXIC"))
     for k in range(30):
         fall = 1 - k / 100
-        point = UnderlyingPoint(2_700 * fall, 0.1 + k / 100, 0.2 + k / 100, 0.2, 0.15, 0.05 + k / 1_000, 0.03)
-        equity = 10_000 - 400 * k
-        result.steps.append(
-            Step(START + 3_600 * k, {"SPX": point, "IXIC": point}, {"Long": AccountPoint(equity, 6_000, 4_000)}, 1e6)
-        )
+        point = UnderlyingPoint(2_700 * fall, 0.1 + k / 100, 0.2 + k / 100, 0.2, 0.15, 0.1, 0.05 + k / 1_000, 0.03)
+        account = AccountPoint(10_000 - 400 * k, 6_000, 4_000)
+        step = Step(START + 3_600 * k, {"SPX": point, "IXIC": point}, {"Long": account}, 1e6)
+        if k >= 5:
+            step.books["Long"] = BookPoint(3_000, {"collateral": 0, "perpetuals": 8_000, "puts": 2_000 + k, "calls": 0})
+            step.options["put"] = OptionPoint("SPX-9FEB18-2600-P", 20 + k, 0.2)
+        result.steps.append(step)
+    result.settlements = [Settlement(START + 60_000, "SPX", START + 50_000, 2_600, START + 49_000, 4, 900, 900, 1)]
     result.accounts = [AccountSummary("Long", "10× long", 10_000, -1_600, 0, 1, 1)]
     result.events = [Event(START, "push", "", "9 numbers"), Event(START + 50_000, "liquidation", "Long", "all of Long")]
     result.pushes = [Push(START, "0x" + "ab" * 32, 9, 2, 1.0)]
@@ -68,7 +77,7 @@ def test_render_is_one_file_without_network(recording: Recording) -> None:
 
 
 def test_render_svg_is_well_formed_and_everything_is_inside(recording: Recording) -> None:
-    svg = re.search(r"<svg.*</svg>", render(recording), re.DOTALL)
+    svg = re.search(r'<svg id="figure".*?</svg>', render(recording), re.DOTALL)
     assert svg is not None
     root = ET.fromstring(svg[0])  # noqa: S314 - our own text
     width, height = (float(part) for part in root.attrib["viewBox"].split()[2:])
@@ -77,14 +86,15 @@ def test_render_svg_is_well_formed_and_everything_is_inside(recording: Recording
         assert all(0 <= x <= width for x in numbers[::2])
         assert all(0 <= y <= height for y in numbers[1::2])
     titles = [text.text for text in root.iter("text") if text.attrib.get("class") == "title"]
-    assert titles == ["Price", "Volatility of SPX", "Volatility of IXIC", "Margin rate", "Long", "Insurance fund"]
+    assert titles == ["Price", "Volatility of SPX", "Volatility of IXIC", "Margin rate",
+                      "Implied volatility of SPX options", "Mark of SPX options", "Long", "Insurance fund"]  # fmt: skip
 
 
 def test_render_read_out_has_every_step_of_every_line(recording: Recording) -> None:
     data = json.loads(re.search(r"const data=(\{.*?\});", render(recording))[1])  # type: ignore[index]
     assert len(data["x"]) == len(data["when"]) == 30
     assert data["x"] == sorted(data["x"])
-    assert len(data["lines"]) == 2 + 4 + 4 + 4 + 3 + 1
+    assert len(data["lines"]) == 2 + 4 + 4 + 4 + 2 + 1 + 3 + 1
     assert all(len(line) == 30 for line in data["lines"])
 
 
@@ -107,6 +117,30 @@ def test_holds_needs_every_invariant_checked_and_true(recording: Recording) -> N
     assert not recording.holds
     assert "short of one" in render(recording)
     assert Recording("empty", "", ()).holds is False
+
+
+def test_render_shows_what_a_book_pays_of_its_parts(recording: Recording) -> None:
+    page = render(recording)
+    assert recording.share("Long") == pytest.approx(3_000 / 10_017)
+    assert "<b>Long</b> pays 29.9% of its parts" in page
+    assert "SPX 30JAN18T0423" in page  # the expiry that was settled
+    recording.steps = [Step(step.ts, step.underlyings, step.accounts, step.fund) for step in recording.steps]
+    recording.settlements = []
+    page = render(recording)
+    assert "Nobody held options." in page
+    assert "Implied volatility" not in page
+
+
+def test_draw_whole_and_parts_to_scale() -> None:
+    points = [(START + 3_600 * k, BookPoint(50.0, dict.fromkeys(PARTS, 25.0))) for k in range(100)]
+    assert len(choose(points)) == MOST
+    assert (choose(points)[0], choose(points)[-1]) == (points[0], points[-1])
+    root = ET.fromstring(draw(points, "A book"))  # noqa: S314 - our own text
+    bars = [(rect.attrib["class"], float(rect.attrib["height"])) for rect in root.iter("rect")]
+    assert len(bars) == MOST * (len(PARTS) + 1)
+    heights = dict(bars)
+    assert heights["bar-whole"] == pytest.approx(2 * heights["bar-puts"], abs=0.2)
+    assert [text.text for text in root.iter("text") if text.attrib["class"] == "share"] == ["50.0%"] * MOST
 
 
 def test_ticks_are_round_and_inside() -> None:
