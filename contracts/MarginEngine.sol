@@ -34,6 +34,10 @@ import { LibSort } from "solady/src/utils/LibSort.sol";
 /// How an account is worked through: its lines are sorted by underlying, expiry and strike; prices, levels and numbers are
 /// read once an underlying; the options of each are put into an OptionBook; then the requirements are put together. An
 /// account without options has linear losses, whose worst node is an end of the range, and takes a shorter way.
+///
+/// Arithmetic is unchecked wherever it says so because of the limits that the clearing house and the oracles keep: sizes up to
+/// 1e28, amounts of collateral up to 1e30, prices up to 1e27, ranges up to a hundred. Every product then fits, so that no
+/// price can make an account impossible to margin, and to liquidate.
 contract MarginEngine is IMarginEngine {
     uint256 private constant WAD = 1e18;
     uint256 private constant MILLION = 1e6;
