@@ -259,9 +259,8 @@ class Market:
         part = np.clip((self.open_interest * self.price - lower) / np.maximum(upper - lower, 1.0), 0.0, 1.0)
         return np.where(upper > 0, 1 + np.maximum(shape.open_interest_scale - 1, 0.0) * part, 1.0)
 
-    @cached_property
-    def tables(self) -> _Tables:
-        """Both horizons' tables: the whole revaluation, 29 nodes a line, aged for net longs."""
+    def _tables(self, wanted: int) -> _Tables:
+        """The tables of the first so many horizons: the whole revaluation, 29 nodes a line, aged for net longs."""
         shape, common, lines = self.shape, self.common, self.lines
         horizons = (
             (common.horizon_initial, shape.volatility_shock_initial, self.volatility_initial),
@@ -278,7 +277,7 @@ class Market:
         density = np.where(deviation > 0, forward * black76.density(d1), 0.0)
         vega = density * deviation
         spread = vega * shape.option_half_spread[u]
-        for h, (horizon, shock_30d, level) in enumerate(horizons):
+        for h, (horizon, shock_30d, level) in enumerate(horizons[:wanted]):
             factors = _price_factors(self.ranges[h])
             weights = np.ones(nodes)
             weights[27:] = common.extreme_weight
@@ -309,7 +308,16 @@ class Market:
     @cached_property
     def house(self) -> kernels.House:
         """Everything as the kernels want it."""
-        held, shape, lines, tables = self.instruments, self.shape, self.lines, self.tables
+        return self._house(2)
+
+    @cached_property
+    def initial_house(self) -> kernels.House:
+        """The same with no more than the initial requirement needs."""
+        both: kernels.House | None = self.__dict__.get("house")
+        return both or self._house(1)
+
+    def _house(self, horizons: int) -> kernels.House:
+        held, shape, lines, tables = self.instruments, self.shape, self.lines, self._tables(horizons)
         if np.any(np.diff(held.underlying) < 0):
             raise PlimsollError("instruments are not in order of their underlyings; sort them by underlying")
         mark, forwards = self.marks
@@ -568,7 +576,7 @@ def margins(
             raise PlimsollError(f"there is no instrument {low if low < 0 else high} in this market")
     accounts = len(positions.offsets) - 1
     values, results = kernels.margins(
-        market.house,
+        market.initial_house if initial_only else market.house,
         positions.size,
         positions.instrument,
         positions.offsets,
