@@ -1,11 +1,12 @@
 """Runs every suite and adds them up: `python scripts/run_tests.py [suite ...]`.
 
     forge     tests/contracts: unit, fuzz and invariant tests, with the committed gas snapshots checked
-    python    tests/unit, tests/invariants and tests/end_to_end, in plain pytest
+    python    tests/unit and tests/end_to_end, in plain pytest
+    stateful  tests/invariants, in plain pytest
     local     tests/fork through Ape on its own anvil
     fork      tests/fork through Ape on a fork of an upstream anvil, which this script runs meanwhile
 
-The python suite takes as long as the three others together and runs beside them; theirs is printed at the end.
+The python suite takes as long as the others together and runs beside them; theirs is printed at the end.
 The last line is `N passed, N failed`; the exit status is 1 where anything failed or a suite could not run.
 """
 
@@ -55,8 +56,12 @@ def run_forge() -> Result:
 
 def run_python() -> Result:
     """Everything that needs no Ape. Its plugin stays out: it would load Ape for every run."""
-    folders = [name for name in ("unit", "invariants", "end_to_end") if (ROOT / "tests" / name).is_dir()]
-    return run_pytest(["-p", "no:ape_test", *(f"tests/{name}" for name in folders)])
+    return run_pytest(["-p", "no:ape_test", "tests/unit", "tests/end_to_end"])
+
+
+def run_stateful() -> Result:
+    """The state machine on a live chain."""
+    return run_pytest(["-p", "no:ape_test", "tests/invariants"], live=False)
 
 
 def run_local() -> Result:
@@ -103,6 +108,7 @@ def run_pytest(arguments: list[str], *, live: bool = True) -> Result:
 SUITES: dict[str, tuple[str, Callable[[], Result]]] = {
     "forge": ("tests/contracts", run_forge),
     "python": ("tests/unit", run_python),
+    "stateful": ("tests/invariants", run_stateful),
     "local": ("tests/fork", run_local),
     "fork": ("tests/fork", run_fork),
 }
