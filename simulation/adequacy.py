@@ -45,6 +45,7 @@ from scipy.special import gammaincinv, ndtri
 from plimsoll.margin import black76, mirror
 from plimsoll.margin.mirror import PUT
 from plimsoll.margin.surface import Surface, shock
+from plimsoll.market.series import YEAR_SECONDS
 from simulation.books import DAY, VOLATILITY, Books, Exchange, families, random_books
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def span(market: mirror.Market, books: Books) -> Floats:
     up, down = volatility_multiples(market)
     multiples = np.stack([up, down] * 7 + [np.ones_like(up)] * 2, axis=1)
     u = lines.underlying
-    years = np.maximum(lines.tau - market.common.horizon_initial / mirror.YEAR, 0.0)
+    years = np.maximum(lines.tau - market.common.horizon_initial / YEAR_SECONDS, 0.0)
     deviation = (lines.deviation * np.sqrt(years / lines.tau))[:, None] * multiples
     moved = lines.forward[:, None] * factors[u]
     firsts, _ = expiries(market)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.chain.instruments import Kind
+from plimsoll.market.series import YEAR_SECONDS
 from simulation.scenario import Scenario
 
 CASH = "USD"
 DAY = 86_400
-YEAR = 365 * DAY
 SMALLEST = 1e-6
 """Units: a smaller trade is not worth a transaction."""
 HEDGE_FROM = 0.08
@@ -69,7 +69,7 @@ class View:
         deviations above the price. ValueError if none is listed."""
         live = [o for o in self.listed.values() if o.underlying == underlying and o.kind is kind]
         expiry = min(o.expiry for o in live if o.expiry - self.ts >= seconds)
-        spread = self.volatilities[underlying] * math.sqrt((expiry - self.ts) / YEAR)
+        spread = self.volatilities[underlying] * math.sqrt((expiry - self.ts) / YEAR_SECONDS)
         wanted = self.prices[underlying] * math.exp(deviations * spread)
         return min((o for o in live if o.expiry == expiry), key=lambda option: abs(option.strike - wanted))
 

@@ -19,6 +19,7 @@ from plimsoll.config import Config
 from plimsoll.margin import black76
 from plimsoll.margin.mirror import CALL, PERPETUAL, PUT, SPOT, Common, Instruments, Market, Positions, Shape
 from plimsoll.margin.surface import Surface
+from plimsoll.market.series import YEAR_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,7 +66,7 @@ class Exchange:
     @property
     def horizon(self) -> float:
         """Of initial margin, in years."""
-        return self.market.common.horizon_initial / (365 * DAY)
+        return self.market.common.horizon_initial / YEAR_SECONDS
 
     @classmethod
     def open(cls, tail: float, **changes: float) -> Exchange:
@@ -150,7 +151,7 @@ class Exchange:
         per_call = np.exp(self.market.shape.carry[lines.underlying] * lines.tau) * black76.delta(
             lines.forward, lines.strike, lines.deviation
         )
-        forward = np.exp(self.market.shape.carry[held.underlying] * held.expiry / (365 * DAY))
+        forward = np.exp(self.market.shape.carry[held.underlying] * held.expiry / YEAR_SECONDS)
         at = lines.of_instrument
         return np.where(at < 0, 1.0, per_call[at] - np.where(held.kind == PUT, forward, 0.0))
 

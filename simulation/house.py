@@ -26,7 +26,8 @@ from plimsoll.chain.orders import make_order
 from plimsoll.chain.system import System
 from plimsoll.config import Config, Profile
 from plimsoll.market import MarketData, Series, make_series, resample
-from simulation.agents import CASH, MARKET_MAKER, YEAR, Agent, Listed, perpetual
+from plimsoll.market.series import YEAR_SECONDS
+from simulation.agents import CASH, MARKET_MAKER, Agent, Listed, perpetual
 
 LEAD_TIME = 1_800
 """Seconds before the first bar at which the chain starts: enough for deploying and funding, a second a block."""
@@ -164,7 +165,7 @@ class House:
 
     def list_options(self, underlying: str, expiry: int, price: float, volatility: float) -> None:
         """Governance lists calls and puts of an expiry, at strikes around the price; those listed already stay."""
-        spread = volatility * math.sqrt(max(expiry - self.chain.block().timestamp, 0) / YEAR)
+        spread = volatility * math.sqrt(max(expiry - self.chain.block().timestamp, 0) / YEAR_SECONDS)
         tick = tick_of(price)
         levels = (price * math.exp(deviations * spread) for deviations in STRIKES)
         strikes = sorted({tick * int((Decimal(level) / tick).to_integral_value()) for level in levels} - {Decimal(0)})

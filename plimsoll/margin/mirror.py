@@ -27,6 +27,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.margin import black76, kernels
 from plimsoll.margin.kernels import CALL, PERPETUAL, PUT, SPOT
 from plimsoll.margin.surface import Surface, shock
+from plimsoll.market.series import YEAR_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-YEAR = 365 * 86400
 KERNEL_ERROR = 1e-8
 """What the contract adds for its pricing kernel at every node, part of strike plus the forward at the upper extreme."""
 LEAST_FACTOR = 1e-9
@@ -210,7 +210,7 @@ class Market:
         of_instrument = np.full(held.kind.shape, -1, dtype=np.int64)
         of_instrument[live] = inverse.reshape(-1)
         u = unique[:, 0].astype(np.int64)
-        tau = np.maximum(unique[:, 1] - self.now, 0.0) / YEAR
+        tau = np.maximum(unique[:, 1] - self.now, 0.0) / YEAR_SECONDS
         strike = unique[:, 2]
         forward = self.price[u] * np.exp(shape.carry[u] * tau)
         surface = Surface(
@@ -246,8 +246,10 @@ class Market:
         """(2, underlyings): r = z·σ·√((h + age) / year) at each horizon, relative to the price."""
         shape, common = self.shape, self.common
         maintenance = shape.tail_maintenance * self.volatility_maintenance
-        maintenance = maintenance * np.sqrt((common.horizon_maintenance + self.age) / YEAR)
-        initial = shape.tail_initial * self.volatility_initial * np.sqrt((common.horizon_initial + self.age) / YEAR)
+        maintenance = maintenance * np.sqrt((common.horizon_maintenance + self.age) / YEAR_SECONDS)
+        initial = (
+            shape.tail_initial * self.volatility_initial * np.sqrt((common.horizon_initial + self.age) / YEAR_SECONDS)
+        )
         # Tails are fitted per horizon and need not be ordered on a very old price (ORDER).
         return np.stack([np.maximum(initial, maintenance), maintenance])
 
@@ -290,7 +292,7 @@ class Market:
             multiples[:, 0:27:3] = 1 / (1 + common.volatility_fall * v)[:, None]
             multiples[:, 2:27:3] = (1 + v)[:, None]
             shocked = forward[:, None] * factors[u]
-            years = np.maximum(tau - horizon / YEAR, 0.0)
+            years = np.maximum(tau - horizon / YEAR_SECONDS, 0.0)
             aged = deviation * np.sqrt(np.divide(years, tau, out=np.zeros(count), where=tau > 0))
             for sign, rows, s in ((1, slice(0, count), aged), (-1, slice(count, None), deviation)):
                 worth = _revalue(shocked, strike[:, None], s[:, None] * multiples)

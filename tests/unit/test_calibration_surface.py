@@ -26,11 +26,6 @@ from plimsoll.calibration.surface import (
     shock_exponent,
     volatility_shock,
 )
-from plimsoll.chain.abi import Contract
-from plimsoll.chain.anvil import Anvil
-from plimsoll.chain.artifacts import load
-from plimsoll.chain.client import Chain as Network
-from plimsoll.chain.client import Sender
 from plimsoll.chain.fields import Field
 from plimsoll.errors import PlimsollError
 from plimsoll.margin.black76 import density
@@ -341,18 +336,6 @@ def test_shock_exponent_ofDeribit():
 # ─── The contract
 
 
-@pytest.fixture(scope="module")
-def harness() -> Iterator[Callable[..., Any]]:
-    """`harness(function, *arguments)`: what MathHarness answers; a revert is a PlimsollError."""
-    with Anvil(gas_limit=10**11) as node:
-        chain = Network.connect(node.url)
-        table = chain.deploy(load("NormalTable"), (), Sender.dev(0)).contract
-        artifact = load("MathHarness")
-        address = chain.deploy(artifact, (table,), Sender.dev(0)).contract
-        contract = Contract("MathHarness", str(address), artifact.abi)
-        yield lambda function, *arguments: chain.read(contract.call(function, *arguments))
-
-
 def words(surface: Surface, limits: ShapeLimits) -> tuple[int, int]:
     """Slots 0 and 3 of RiskParameters, as far as the surface uses them."""
     values = {
@@ -375,21 +358,21 @@ def words(surface: Surface, limits: ShapeLimits) -> tuple[int, int]:
 
 @pytest.mark.data
 @pytest.mark.parametrize("underlying", ["BTC", "ETH"])
-def test_fitted_surface_isTheContractsAtEveryQuote(harness: Callable[..., Any], underlying: str):
+def test_fitted_surface_isTheContractsAtEveryQuote(ask: Callable[..., Any], underlying: str):
     """√w within 1e-9 relative at all strikes and expiries of three real days, on the shape fitted to them."""
     quotes = observe(deribit(underlying)[::40])
     shape = fit_surface(quotes, LIMITS)
     levels = [round(level * WAD) for level in quotes.level.tolist()]
     k = [round(value * WAD) for value in quotes.k.tolist()]
     word0, word3 = words(shape, LIMITS)
-    answer = harness("deviation", levels, (quotes.expiry - quotes.ts).tolist(), [word3] * len(k), k)
+    answer = ask("deviation", levels, (quotes.expiry - quotes.ts).tolist(), [word3] * len(k), k)
     expected = np.sqrt(shape.total_variance(quotes.level, quotes.tau, quotes.k))
     assert len(k) > 700
     assert np.abs(np.array(answer, dtype=np.float64) / WAD / expected - 1).max() < 1e-9
-    harness("requireArbitrageFree", 1, word0, word3)
+    ask("requireArbitrageFree", 1, word0, word3)
 
 
-def test_arbitrage_margin_isTheContractsCheck(harness: Callable[..., Any]):
+def test_arbitrage_margin_isTheContractsCheck(ask: Callable[..., Any]):
     accepted = 0
     for surface, limits in random_shapes(150, 3):
         margin = float(arbitrage_margin(surface, limits).min())
@@ -398,8 +381,8 @@ def test_arbitrage_margin_isTheContractsCheck(harness: Callable[..., Any]):
         word0, word3 = words(surface, limits)
         if margin > 0:
             accepted += 1
-            harness("requireArbitrageFree", 1, word0, word3)
+            ask("requireArbitrageFree", 1, word0, word3)
         else:
             with pytest.raises(PlimsollError, match="Surface"):
-                harness("requireArbitrageFree", 1, word0, word3)
+                ask("requireArbitrageFree", 1, word0, word3)
     assert 20 < accepted < 130

@@ -14,14 +14,10 @@ from QuantLib import BlackCalculator, Option, PlainVanillaPayoff, blackFormula
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from plimsoll.chain.abi import Contract
-from plimsoll.chain.anvil import Anvil
-from plimsoll.chain.artifacts import load
-from plimsoll.chain.client import Chain, Sender
 from plimsoll.chain.fields import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -30,26 +26,12 @@ if TYPE_CHECKING:
 WAD = 10**18
 MILLION = 10**6
 YEAR = 365 * 86_400
-DEPLOYER = Sender.dev(0)
-CALL_GAS = 10**11
 ALPHA = 0.01
 Z = float(norm.ppf(ALPHA))
 C = float(norm.pdf(Z)) / ALPHA
 """Expected shortfall of a standard normal, 99%."""
 SKEW_DOMAIN = (-1.7998, 0.3808)
 """Where the modified expected shortfall falls with skewness, as the contract clamps it."""
-
-
-@pytest.fixture(scope="module")
-def ask() -> Iterator[Callable[..., Any]]:
-    """`ask(function, *arguments)`: what MathHarness answers."""
-    with Anvil(gas_limit=CALL_GAS) as node:
-        chain = Chain.connect(node.url)
-        table = chain.deploy(load("NormalTable"), (), DEPLOYER).contract
-        harness = load("MathHarness")
-        address = chain.deploy(harness, (table,), DEPLOYER).contract
-        contract = Contract("MathHarness", str(address), harness.abi)
-        yield lambda function, *arguments: chain.read(contract.call(function, *arguments))
 
 
 def wad(values: Floats) -> list[int]:

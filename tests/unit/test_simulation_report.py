@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
-from typing import ClassVar
+from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -54,26 +53,12 @@ def recording() -> Recording:
     return result
 
 
-def test_render_is_one_file_without_network(recording: Recording) -> None:
+def test_render_is_one_file_without_network(recording: Recording, require_balanced: Callable[[str], None]) -> None:
     page = render(recording)
     assert not re.search(r"https?://|src=|href=|@import|url\(", page)
     assert "prefers-color-scheme:dark" in page
     assert "A &lt;test&gt; market" in page
-
-    class Balance(HTMLParser):
-        open: ClassVar[list[str]] = []
-
-        def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
-            if tag not in {"meta", "rect", "line", "path"}:
-                self.open.append(tag)
-
-        def handle_endtag(self, tag: str) -> None:
-            if tag not in {"meta", "rect", "line", "path"}:
-                assert self.open.pop() == tag
-
-    parser = Balance()
-    parser.feed(page)
-    assert parser.open == []
+    require_balanced(page)
 
 
 def test_render_svg_is_well_formed_and_everything_is_inside(recording: Recording) -> None:
