@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import { Funding } from "../types/Funding.sol";
 import { Instrument } from "../types/Instrument.sol";
-import { Order } from "../types/Order.sol";
 import { Portfolio } from "../types/Portfolio.sol";
+import { IPriceOracle } from "./IPriceOracle.sol";
 
 /// @title IClearingHouse
-/// @notice Accounts, collateral, positions, trades, variation margin and the settlement of expired options: the only holder
-/// of clients' money.
+/// @notice Accounts, collateral, positions, trades, variation margin, funding, interest and the settlement of expired options:
+/// the only holder of clients' money.
 ///
 /// Money. Asset 0 is cash, a dollar token; every account has a signed cash ledger in wad. A position is (size, quote):
 /// its quote collects what was paid and received for it, so a trade moves equal and opposite sizes and quotes and is
@@ -27,7 +28,20 @@ interface IClearingHouse {
         uint128 cap;
     }
 
-    /// @notice What a liquidation moves. Amounts in dollars [wad] unless said otherwise.
+    /// @notice What two parties have agreed on. The order gateway has seen to it that they have.
+    /// @param size Units [wad]. @param price Dollars a unit [wad].
+    /// @param takerBuys Whose side is the taker's: amounts round against it, and it pays the fee for moving the premium.
+    struct Trade {
+        Instrument instrument;
+        uint64 buyer;
+        uint64 seller;
+        uint256 size;
+        uint256 price;
+        bool takerBuys;
+    }
+
+    /// @notice What a liquidation moves. Amounts in dollars [wad] unless said otherwise; they add up to nothing:
+    /// accountCash + bidderCash + keeperCash + feeCash = covered · 10^(18 − decimals) + shared.
     /// @param account Account liquidated.
     /// @param bidder Account that takes the portfolio's fraction.
     /// @param fraction Share of every position and collateral moved [wad].
@@ -36,7 +50,8 @@ interface IClearingHouse {
     /// @param keeper Account that is paid the flag fee.
     /// @param keeperCash The fee.
     /// @param feeCash Added to protocol fees.
-    /// @param cover What the insurance fund is asked for; what it lacks is shared over positive cash.
+    /// @param covered What the insurance fund pays now, token units: the engine sees to it in the same transaction.
+    /// @param shared What nobody pays, and positive cash will share.
     struct Liquidation {
         uint64 account;
         uint64 bidder;
@@ -46,7 +61,8 @@ interface IClearingHouse {
         uint64 keeper;
         uint256 keeperCash;
         uint256 feeCash;
-        uint256 cover;
+        uint256 covered;
+        uint256 shared;
     }
 
     event AccountCreated(uint64 indexed account, address indexed owner);
@@ -57,30 +73,30 @@ interface IClearingHouse {
     event Deposited(uint64 indexed account, uint16 indexed asset, address indexed sender, uint256 amount);
     event Withdrawn(uint64 indexed account, uint16 indexed asset, address indexed receiver, uint256 amount);
     event Transferred(uint64 indexed from, uint64 indexed to, uint16 indexed asset, uint256 amount);
-    event OrderFilled(
-        bytes32 indexed order, uint64 indexed account, Instrument indexed instrument, bool bought, uint256 size
-    );
     event Traded(
         Instrument indexed instrument,
         uint64 indexed buyer,
         uint64 indexed seller,
         uint256 size,
         uint256 price,
-        uint256 quote
+        uint256 quote,
+        uint256 fee
     );
-    event OrderCancelled(bytes32 indexed order, uint64 indexed account);
-    event OrdersCancelled(uint64 indexed account, uint64 epoch);
     event VariationSettled(uint64 indexed account, int256 amount, int256 cash);
     event ExpiredSettled(uint64 indexed account, Instrument indexed instrument, int256 size, int256 amount);
-    event Liquidated(
-        uint64 indexed account, uint64 indexed bidder, Liquidation liquidation, uint256 covered, uint256 shared
-    );
+    event Liquidated(uint64 indexed account, uint64 indexed bidder, uint256 fraction, uint256 covered, uint256 shared);
+    event InterestAccrued(uint256 amount, uint256 index);
+    /// @notice The fund lacks `amount`; fees carried `absorbed` of it, the rest is shared from `dueAt` on.
+    event LossPending(uint256 amount, uint256 absorbed, uint256 dueAt);
     event LossShared(uint256 amount, uint256 index);
     event FeesSwept(uint256 amount);
-    event ModulesSet(address marginEngine, address liquidationEngine, address insuranceFund);
+    event ModulesSet(address marginEngine, address liquidationEngine, address insuranceFund, address orderGateway);
+    event Paused(uint256 until);
 
     error ClearingHouseUnknownAccount(uint64 account);
     error ClearingHouseNotAuthorised(uint64 account, address sender);
+    /// @notice Bit 0 is to trade, bit 1 to withdraw, and there are no others.
+    error ClearingHouseUnknownPermissions(uint8 permissions);
     error ClearingHouseUnknownAsset(uint16 asset);
     error ClearingHouseAssetAlreadyListed(address token);
     error ClearingHouseTooManyAssets(uint256 maximum);
@@ -100,21 +116,21 @@ interface IClearingHouse {
     error ClearingHouseInsufficientMargin(uint64 account, int256 equity, uint256 initialMargin);
     /// @notice A volatility feed the account depends on is out of date, so it may take on no risk (ORACLE).
     error ClearingHouseStaleVolatility(uint64 account);
-    error ClearingHouseOrderExpired(bytes32 order, uint64 expiry);
-    error ClearingHouseOrderCancelled(bytes32 order);
-    error ClearingHouseOrderOverfilled(bytes32 order, uint256 remaining, uint256 size);
-    error ClearingHouseBadSignature(bytes32 order, address signer);
-    error ClearingHouseSignerNotAuthorised(bytes32 order, uint64 account, address signer);
-    /// @notice The two orders do not cross: same side, other instrument, or limits apart.
-    error ClearingHouseOrdersDoNotMatch(bytes32 maker, bytes32 taker);
+    error ClearingHousePriceTooHigh(uint256 price);
     error ClearingHouseSelfTrade(uint64 account);
     error ClearingHouseTooManyPositions(uint64 account, uint256 maximum);
     error ClearingHousePositionTooLarge(uint64 account, Instrument instrument, int256 size);
     /// @notice The amounts of a liquidation do not add up.
     error ClearingHouseUnbalanced(int256 difference);
-    /// @notice Even all positive cash could not carry the loss.
-    error ClearingHouseLossTooLarge(uint256 loss, uint256 positiveCash);
+    /// @notice There is no loss to share, or not yet, or no positive cash to share it over.
+    error ClearingHouseNoLossDue(uint256 loss, uint256 dueAt);
     error ClearingHouseOnlyLiquidationEngine(address sender);
+    error ClearingHouseOnlyOrderGateway(address sender);
+    /// @notice New risk waits until the pause is over: reductions, deposits and liquidations do not.
+    error ClearingHousePaused(uint256 until);
+    /// @notice A pause lasts 1 second to 3 days, and 3 days must pass between one and the next.
+    error ClearingHouseBadPause(uint256 duration, uint256 allowedAt);
+    error ClearingHouseNotPaused();
     error ClearingHouseModulesAlreadySet();
     error ClearingHouseZeroAddress();
 
@@ -145,32 +161,11 @@ interface IClearingHouse {
 
     // ─── Trading
 
-    /// @notice Settle two signed orders that cross, at the maker's limit price. Anyone may. The instrument must be listed and
-    /// not expired (the registry says so). A perpetual's price is owed through its quote, an option's premium paid in cash.
-    /// @param size Units [wad], at most what is left of each order.
-    /// @return price The price [wad]. @return quote Dollars that changed sides [wad].
-    function settleTrade(
-        Order calldata maker,
-        bytes calldata makerSignature,
-        Order calldata taker,
-        bytes calldata takerSignature,
-        uint128 size
-    ) external returns (uint256 price, uint256 quote);
-
-    /// @notice Cancel what is left of one order. Owner, or an operator that may trade.
-    function cancelOrder(Order calldata order) external;
-
-    /// @notice Cancel every order signed so far. Owner, or an operator that may trade.
-    function cancelAllOrders(uint64 account) external returns (uint64 epoch);
-
-    /// @notice EIP-712 digest of an order for this contract on this chain.
-    function orderHash(Order calldata order) external view returns (bytes32);
-
-    /// @notice Units of an order already filled [wad]; type(uint128).max once cancelled.
-    function filledOf(bytes32 order) external view returns (uint256);
-
-    /// @notice The epoch an order must carry to be valid.
-    function epochOf(uint64 account) external view returns (uint64);
+    /// @notice Carry out a trade. Restricted to the order gateway. The instrument must be listed and not expired (the registry
+    /// says so). A perpetual's price is owed through its quote, an option's premium paid in cash. Both sides must be above
+    /// initial margin after, or have reduced their risk.
+    /// @return quote Dollars that changed sides [wad]. @return fee What the taker paid for moving the premium [wad].
+    function trade(Trade calldata agreed) external returns (uint256 quote, uint256 fee);
 
     /// @notice Variation margin: move an account's unrealised profit or loss on perpetuals into its cash at the index price.
     /// Anyone may.
@@ -184,9 +179,13 @@ interface IClearingHouse {
 
     // ─── Liquidation
 
-    /// @notice Carry out a liquidation. Restricted to the liquidation engine; the bidder must be above initial margin after.
-    /// @return covered Paid by the insurance fund [wad]. @return shared Shared over positive cash [wad].
-    function liquidate(Liquidation calldata liquidation) external returns (uint256 covered, uint256 shared);
+    /// @notice Carry out what the liquidation engine has worked out. Restricted to it: before its transaction ends it holds the
+    /// bidder to its initial margin and has the insurance fund pay.
+    /// @return whole Whether everything went to a bidder that held nothing.
+    function liquidate(Liquidation calldata liquidation) external returns (bool whole);
+
+    /// @notice Share what is due of the pending loss over positive cash. Anyone may. @return shared Dollars [wad].
+    function shareLoss() external returns (uint256 shared);
 
     /// @notice Send collected fees to the insurance fund. Anyone may. @return amount Token units.
     function sweepFees() external returns (uint256 amount);
@@ -196,9 +195,10 @@ interface IClearingHouse {
     /// @notice All that margin depends on.
     function portfolioOf(uint64 account) external view returns (Portfolio memory);
 
-    /// @notice Settled cash after shared losses [wad].
+    /// @notice Settled cash after shared losses, or debt with interest [wad].
     function cashOf(uint64 account) external view returns (int256);
 
+    /// @notice A position's units and its quote after funding [wad].
     function positionOf(uint64 account, Instrument instrument) external view returns (int256 size, int256 quote);
 
     /// @notice Collateral other than cash, token units.
@@ -225,7 +225,10 @@ interface IClearingHouse {
     /// @notice Token units the ledger says are held.
     function heldOf(uint16 asset) external view returns (uint256);
 
-    /// @notice Fees collected and not yet swept [wad].
+    /// @notice An underlying's funding now.
+    function fundingOf(uint16 underlying) external view returns (Funding memory);
+
+    /// @notice Fees and interest collected and not yet swept [wad].
     function fees() external view returns (uint256);
 
     /// @notice Σ of positive cash over accounts [wad], which shared losses fall on.
@@ -234,9 +237,24 @@ interface IClearingHouse {
     /// @notice What one dollar of cash from the beginning is worth after shared losses [ray].
     function lossIndex() external view returns (uint256);
 
+    /// @notice Σ of negative cash with interest [wad], and what one dollar owed from the beginning has grown to [ray].
+    function debts() external view returns (uint256 total, uint256 borrowIndex);
+
+    /// @notice Loss that the fund could not carry and that is still to be shared [wad]; withdrawals wait for it.
+    function pendingLoss() external view returns (uint128);
+
+    /// @notice When it may be shared, unix seconds.
+    function lossDueAt() external view returns (uint64);
+
+    /// @notice New risk is barred before this time, unix seconds.
+    function pausedUntil() external view returns (uint64);
+
+    function priceOracle() external view returns (IPriceOracle);
+
     function marginEngine() external view returns (address);
     function liquidationEngine() external view returns (address);
     function insuranceFund() external view returns (address);
+    function orderGateway() external view returns (address);
 
     // ─── Governance
 
@@ -246,5 +264,13 @@ interface IClearingHouse {
     function setAssetCap(uint16 asset, uint128 cap) external;
 
     /// @notice Set the contracts this one works with, once and for all.
-    function setModules(address marginEngine, address liquidationEngine, address insuranceFund) external;
+    function setModules(address marginEngine, address liquidationEngine, address insuranceFund, address orderGateway)
+        external;
+
+    /// @notice Bar new risk for a while: trades must reduce, accounts with positions or debts withdraw nothing. Deposits,
+    /// reductions and liquidations go on. For the guardian; it ends by itself. @param duration Seconds, at most 3 days.
+    function pause(uint256 duration) external;
+
+    /// @notice End a pause early.
+    function unpause() external;
 }
