@@ -8,7 +8,7 @@ import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMath
 /// says how it is cut and packed: load it once, then look up any number of values.
 /// Domain: every int256. No function but `load` reverts.
 library NormalDistribution {
-    /// @notice The table in memory: a pointer to its 512 words.
+    /// @notice The table in memory: a pointer to its 512 words, a multiple of 32.
     type Table is uint256;
 
     error NotANormalTable(address data, uint256 codeSize);
@@ -29,7 +29,8 @@ library NormalDistribution {
     function load(address data) internal view returns (Table table) {
         if (data.code.length != TABLE_SIZE) revert NotANormalTable(data, data.code.length);
         assembly ("memory-safe") {
-            table := mload(0x40)
+            // A multiple of 32, which RevaluationGrid counts on.
+            table := and(add(mload(0x40), 31), not(31))
             extcodecopy(data, table, 0, TABLE_SIZE)
             mstore(0x40, add(table, TABLE_SIZE))
         }

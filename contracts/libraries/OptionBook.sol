@@ -38,7 +38,7 @@ library OptionBook {
         uint256 time;
         uint256 rise;
         uint256 range;
-        uint256[22] nodes;
+        uint256[33] nodes;
         uint256 risen;
         uint256 fallen;
         uint256 aged;
@@ -132,7 +132,7 @@ library OptionBook {
 
     function _openHorizon(Horizon memory horizon, Expiry memory expiry, uint256 scale, uint256 fall) private pure {
         unchecked {
-            Grid.setForward(horizon.nodes, expiry.forward, horizon.range);
+            Grid.setForward(horizon.nodes, expiry.forward);
             uint256 rise = horizon.rise * scale / WAD + 1;
             horizon.risen = WAD + rise;
             horizon.fallen = WAD + rise * fall / MILLION;
@@ -204,7 +204,7 @@ library OptionBook {
             if (size == 0) return;
             uint256 units = FixedPoint.abs(size);
             if (size < 0) sums.netShort += units;
-            sums.uncertain += units * (book.initial.nodes[21] + book.kernel.strike) / WAD + 1;
+            sums.uncertain += units * (book.initial.nodes[31] + book.kernel.strike) / WAD + 1;
             size = size * int256(density) / ONE;
             int256 relative = size * int256(deviation) / ONE;
             sums.relative += relative;
@@ -233,11 +233,7 @@ library OptionBook {
         unchecked {
             if (kernel.size > 0) deviation = deviation * horizon.aged / WAD;
             int256[33] memory losses = which == 0 ? horizon.common : which == 1 ? horizon.all : horizon.rest;
-            uint256[22] memory nodes = horizon.nodes;
-            assembly ("memory-safe") {
-                mstore(add(kernel, 0x20), nodes)
-                mstore(add(kernel, 0x40), losses)
-            }
+            Grid.aim(kernel, horizon.nodes, losses);
             Grid.subtract(kernel, deviation, horizon.risen, horizon.fallen);
         }
     }

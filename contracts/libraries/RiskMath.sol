@@ -94,4 +94,29 @@ library RiskMath {
             return WAD + FixedPoint.fullMulDivUp(extra, interest - lower, upper - lower);
         }
     }
+
+    /// @notice amount · range, its size rounded up. @param range [wad]
+    function shareUp(int256 amount, uint256 range) internal pure returns (int256) {
+        unchecked {
+            int256 size = int256(FixedPoint.fullMulDivUp(FixedPoint.abs(amount), range, WAD));
+            return amount < 0 ? -size : size;
+        }
+    }
+
+    /// @notice delta · price, rounded towards minus infinity. @param price [wad]
+    function valueDown(int256 delta, uint256 price) internal pure returns (int256) {
+        unchecked {
+            return delta >= 0
+                ? int256(FixedPoint.fullMulDiv(uint256(delta), price, WAD))
+                : -int256(FixedPoint.fullMulDivUp(FixedPoint.abs(delta), price, WAD));
+        }
+    }
+
+    /// @notice wad² to wad, rounded towards minus infinity.
+    function wadDown(int256 amount) internal pure returns (int256) {
+        unchecked {
+            int256 quotient = amount / int256(WAD);
+            return amount < 0 && quotient * int256(WAD) != amount ? quotient - 1 : quotient;
+        }
+    }
 }
