@@ -73,6 +73,10 @@ interface IRiskParameters {
         view
         returns (uint256 common, uint256[] memory words, uint256[] memory pairs);
 
+    /// @notice When a bundle last changed a number, unix seconds. One that changes none does not count: it would cost nothing,
+    /// and nobody is flagged in the block of a change.
+    function changedAt() external view returns (uint64);
+
     /// @notice The last bundle's provenance, when it was applied and how many there have been.
-    function latest() external view returns (Provenance memory provenance, uint64 appliedAt, uint64 count);
+    function latest() external view returns (Provenance memory provenance, uint64 at, uint64 count);
 }

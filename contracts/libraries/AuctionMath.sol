@@ -29,6 +29,15 @@ library AuctionMath {
         return missing >= gained ? WAD : FixedPoint.fullMulDiv(missing, WAD, gained);
     }
 
+    /// @notice Cash to be paid so that whoever holds `held` of it has so many dollars more, where cash held counts at its price
+    /// and cash owed in full.
+    /// @param dollars [wad] @param held Negative: owed [wad]. @param cashPrice At most a dollar, above 0 [wad].
+    /// @return [wad], at least `dollars`.
+    function inCashUp(uint256 dollars, int256 held, uint256 cashPrice) internal pure returns (uint256) {
+        uint256 repaid = held < 0 ? FixedPoint.min(FixedPoint.abs(held), dollars) : 0;
+        return repaid + FixedPoint.fullMulDivUp(dollars - repaid, WAD, cashPrice);
+    }
+
     /// @notice amount · fraction, rounded towards minus infinity.
     function shareDown(int256 amount, uint256 fraction) internal pure returns (int256) {
         return amount >= 0

@@ -26,13 +26,16 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     Provenance private _provenance;
     uint64 private _appliedAt;
     uint64 private _count;
+    /// @inheritdoc IRiskParameters
+    uint64 public changedAt;
 
     constructor(address authority) AccessManaged(authority) { }
 
     /// @inheritdoc IRiskParameters
     function applyBundle(ParameterChange[] calldata changes, Provenance calldata provenance) external restricted {
+        bool changed;
         for (uint256 i; i < changes.length; ++i) {
-            _set(changes[i]);
+            if (_set(changes[i])) changed = true;
         }
         // Only after the whole bundle: a bundle may move both sides of an order at once.
         for (uint256 i; i < changes.length; ++i) {
@@ -41,6 +44,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         _requireArbitrageFree(changes);
         _provenance = provenance;
         _appliedAt = uint64(block.timestamp);
+        if (changed) changedAt = uint64(block.timestamp);
         ++_count;
         emit BundleApplied(
             provenance.report,
@@ -105,11 +109,12 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     }
 
     /// @inheritdoc IRiskParameters
-    function latest() external view returns (Provenance memory provenance, uint64 appliedAt, uint64 count) {
+    function latest() external view returns (Provenance memory provenance, uint64 at, uint64 count) {
         return (_provenance, _appliedAt, _count);
     }
 
-    function _set(ParameterChange calldata change) private {
+    /// @return Whether it is another number than before.
+    function _set(ParameterChange calldata change) private returns (bool) {
         (Field field, uint16 underlying, uint16 other) = (change.field, change.underlying, change.other);
         Bounds memory bounds = _bounds[field];
         if (bounds.minimum == 0 && bounds.maximum == 0) revert RiskParametersUnknownField(field);
@@ -126,9 +131,10 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         uint256 word = _words[key];
         int256 previous = field.read(word);
         _setLanes[key] |= field.laneBit();
-        if (previous == change.value) return;
+        if (previous == change.value) return false;
         _words[key] = field.write(word, change.value);
         emit ParameterChanged(field, underlying, other, previous, change.value);
+        return true;
     }
 
     /// @dev The first `slots` words of the underlying that stands at `place` in a snapshot.
