@@ -27,7 +27,11 @@ interface IPriceOracle {
     }
 
     event PriceFeedSet(uint16 indexed underlying, PriceFeed feed);
+    event PriceFeedProposed(uint16 indexed underlying, PriceFeed feed);
+    event PriceFeedCancelled(uint16 indexed underlying, PriceFeed feed);
     event SequencerFeedSet(address feed, uint32 grace);
+    event SequencerFeedProposed(address feed, uint32 grace);
+    event SequencerFeedCancelled(address feed, uint32 grace);
 
     /// @notice No feed has been set for the underlying.
     error PriceOracleNoFeed(uint16 underlying);
@@ -50,6 +54,12 @@ interface IPriceOracle {
     /// @notice The L2 sequencer is down, or has been up for no longer than the grace period; `since` is 0 where its feed
     /// has no complete round.
     error PriceOracleSequencerDown(uint256 since, uint256 grace);
+    /// @notice The underlying has a feed already: propose the change.
+    error PriceOracleFeedInUse(uint16 underlying, address feed);
+    /// @notice A sequencer feed is set already: propose the change.
+    error PriceOracleSequencerFeedInUse(address feed);
+    /// @notice There is no sequencer feed to change: set one.
+    error PriceOracleNoSequencerFeed();
     /// @notice The configuration makes no sense; `reason` says what.
     error PriceOracleBadConfiguration(uint16 underlying, string reason);
 
@@ -80,10 +90,47 @@ interface IPriceOracle {
     /// @notice Sequencer uptime feed (zero on a layer 1) and the seconds to wait after it comes back.
     function sequencer() external view returns (address feed, uint32 grace);
 
-    /// @notice Set how an underlying is priced. Decimals are read from the feeds; both must answer within bounds now.
-    /// Underlying 0 is the cash token itself.
+    /// @notice The change that is proposed for an underlying, whose decimals are those its feeds had then.
+    /// @return feed Empty where nothing is proposed.
+    /// @return proposedAt When; 0 where nothing is.
+    function proposedPriceFeed(uint16 underlying) external view returns (PriceFeed memory feed, uint256 proposedAt);
+
+    /// @notice The change that is proposed for the sequencer feed.
+    /// @return feed Zero for none.
+    /// @return grace Seconds.
+    /// @return proposedAt When; 0 where nothing is.
+    function proposedSequencerFeed() external view returns (address feed, uint32 grace, uint256 proposedAt);
+
+    /// @notice Set how an underlying is priced, for the first time. Decimals are read from the feeds; both must answer within
+    /// bounds now. Underlying 0 is the cash token itself. Restricted to governance.
     function setPriceFeed(uint16 underlying, PriceFeed calldata feed) external;
 
-    /// @notice Set the sequencer uptime feed; zero for none.
+    /// @notice Propose another way to price an underlying, checked as a first one is; in the place of an earlier proposal, and
+    /// with the delay from now. Prices come from the feed in use until the change is applied. Restricted to governance.
+    function proposePriceFeed(uint16 underlying, PriceFeed calldata feed) external;
+
+    /// @notice Put a proposed change into force. Anyone may, from two days after the proposal to fourteen, while the sequencer
+    /// is up, if the new configuration gives a price by then, every check passed, with the decimals it was proposed with, and
+    ///   - the one in use gives none for any reason, and the new one has a second feed or was proposed seven days ago; or
+    ///   - it gives a price, and the two differ by at most 5% of the lower one.
+    /// A single feed that answers and is wrong by more can therefore not be replaced: a second feed beside it is what makes
+    /// such a feed silent. Rounds of the old feed are not to be had any more: settle expiries and poke volatility before.
+    function applyPriceFeed(uint16 underlying) external;
+
+    /// @notice Drop the proposal. Restricted to guardians.
+    function cancelPriceFeed(uint16 underlying) external;
+
+    /// @notice Set the sequencer uptime feed where there is none. Restricted to governance.
     function setSequencerFeed(address feed, uint32 grace) external;
+
+    /// @notice Propose another sequencer uptime feed or grace; zero for none. Restricted to governance.
+    function proposeSequencerFeed(address feed, uint32 grace) external;
+
+    /// @notice Put the proposed sequencer feed into force. Anyone may, from two days after the proposal to fourteen, if both
+    /// feeds say that the sequencer is up and past its grace: switching one off would open liquidations right after an
+    /// outage. Where the one in use cannot be read or has said "down" for seven days, from seven days after the proposal.
+    function applySequencerFeed() external;
+
+    /// @notice Drop the proposal. Restricted to guardians.
+    function cancelSequencerFeed() external;
 }

@@ -29,6 +29,7 @@ interface IVolatilityOracle {
     /// @param roundId Last price round taken in.
     /// @param roundAt When it was reported.
     /// @param roundPrice Its price [wad].
+    /// @param source The price feed whose rounds these are; zero before the first.
     struct VolatilityState {
         uint128 variance;
         uint80 maintenance;
@@ -36,15 +37,20 @@ interface IVolatilityOracle {
         uint80 roundId;
         uint48 roundAt;
         uint128 roundPrice;
+        address source;
     }
 
     event VolatilityFeedSet(uint16 indexed underlying, VolatilityFeed feed);
+    event VolatilityFeedProposed(uint16 indexed underlying, VolatilityFeed feed);
+    event VolatilityFeedCancelled(uint16 indexed underlying, VolatilityFeed feed);
     event VolatilityPoked(
         uint16 indexed underlying, uint80 roundId, uint256 realised, uint256 live, uint256 maintenance
     );
 
     /// @notice No feed has been set for the underlying.
     error VolatilityOracleNoFeed(uint16 underlying);
+    /// @notice The underlying has a feed already: propose the change.
+    error VolatilityOracleFeedInUse(uint16 underlying, address feed);
     /// @notice The underlying's volatility numbers have not been set in RiskParameters.
     error VolatilityOracleNoParameters(uint16 underlying);
     /// @notice The configuration makes no sense; `reason` says what.
@@ -85,11 +91,37 @@ interface IVolatilityOracle {
 
     /// @notice Take in the price rounds since the last poke, in order and each once, at most `maximumRounds` of them, and
     /// move the maintenance level. Anyone may call; calling more often changes nothing but how closely the maintenance
-    /// level follows. A price feed that does not answer has no rounds to take in and stops nothing else.
+    /// level follows. A price feed that does not answer has no rounds to take in and stops nothing else. After a change of
+    /// the price feed the new one is entered at its latest round: realised volatility stays, no return is counted between
+    /// the two, and rounds of the old one that nobody took in before the change are lost.
     /// @return taken Round ids passed, those of missing and refused rounds included.
     function poke(uint16 underlying, uint256 maximumRounds) external returns (uint256 taken);
 
-    /// @notice Set how an underlying's volatility is read; decimals are read from the feed, which must answer within bounds
-    /// now. The underlying must have a price feed.
+    /// @notice The change that is proposed for an underlying, whose decimals are those the feed had then.
+    /// @return feed Empty where nothing is proposed.
+    /// @return proposedAt When; 0 where nothing is.
+    function proposedVolatilityFeed(uint16 underlying)
+        external
+        view
+        returns (VolatilityFeed memory feed, uint256 proposedAt);
+
+    /// @notice Set how an underlying's volatility is read, for the first time; decimals are read from the feed, which must
+    /// answer within bounds now. The underlying must have a price feed. Restricted to governance.
     function setVolatilityFeed(uint16 underlying, VolatilityFeed calldata feed) external;
+
+    /// @notice Propose another way to read an underlying's volatility, checked as a first one is; in the place of an earlier
+    /// proposal, and with the delay from now. Levels follow the feed in use until the change is applied. Restricted to
+    /// governance.
+    function proposeVolatilityFeed(uint16 underlying, VolatilityFeed calldata feed) external;
+
+    /// @notice Put a proposed change into force. Anyone may, from two days after the proposal to fourteen, if the new feed
+    /// passes every check by then, with the decimals it was proposed with, and
+    ///   - the one in use fails a check, and the proposal is seven days old; or
+    ///   - it passes, and the two differ by at most 25% of the lower one.
+    /// The maintenance level stays where the old feed left it, and rises from there at its rate. Needs the underlying's
+    /// volatility numbers, as poke does.
+    function applyVolatilityFeed(uint16 underlying) external;
+
+    /// @notice Drop the proposal. Restricted to guardians.
+    function cancelVolatilityFeed(uint16 underlying) external;
 }

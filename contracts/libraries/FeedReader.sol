@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { AggregatorV3Interface } from "@chainlink/contracts/src/v0.8/shared/interfaces/AggregatorV3Interface.sol";
+import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 /// @title FeedReader
 /// @notice Reads AggregatorV3 feeds without trusting them: an address without code, a call that fails, an answer that is
@@ -96,6 +97,12 @@ library FeedReader {
         uint256 product = answer * scale;
         uint256 unit = 10 ** decimals;
         return product / unit + (product % unit == 0 ? 0 : 1);
+    }
+
+    /// @notice Whether two answers differ by more than a share of the lower one. Both below 2^128.
+    /// @param maximum [wad], at most one.
+    function deviates(uint256 one, uint256 other, uint256 maximum) internal pure returns (bool) {
+        return FixedPoint.dist(one, other) * 1e18 > maximum * FixedPoint.min(one, other);
     }
 
     function _round(address feed, bytes memory input) private view returns (bool ok, Round memory round) {

@@ -2,9 +2,9 @@
 pragma solidity 0.8.30;
 
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
 import { IPriceOracle } from "../interfaces/IPriceOracle.sol";
+import { FeedChange } from "../libraries/FeedChange.sol";
 import { FeedReader } from "../libraries/FeedReader.sol";
 
 /// @title PriceOracle
@@ -16,10 +16,26 @@ contract PriceOracle is IPriceOracle, AccessManaged {
     uint256 private constant MAXIMUM_GRACE = 1 days;
     /// @dev With the largest position, the most that a margin computation has room for.
     uint256 private constant HIGHEST_PRICE = 1e27;
+    /// @dev Feeds of one price report moves of half a percent to two, so two of them are never further apart for long; another
+    /// asset, currency or scale is. It is also the most that a change may move a price at once [wad].
+    uint256 private constant MAXIMUM_CHANGE = 0.05e18;
+
+    struct PriceFeedProposal {
+        PriceFeed feed;
+        uint48 proposedAt;
+    }
+
+    struct SequencerFeedProposal {
+        address feed;
+        uint32 grace;
+        uint48 proposedAt;
+    }
 
     mapping(uint16 underlying => PriceFeed) private _feeds;
     address private _sequencerFeed;
     uint32 private _sequencerGrace;
+    mapping(uint16 underlying => PriceFeedProposal) private _proposals;
+    SequencerFeedProposal private _sequencerProposal;
 
     constructor(address authority) AccessManaged(authority) { }
 
@@ -27,7 +43,7 @@ contract PriceOracle is IPriceOracle, AccessManaged {
     function price(uint16 underlying) external view returns (uint256, uint256) {
         PriceFeed memory feed = _feeds[underlying];
         if (feed.feed == address(0)) revert PriceOracleNoFeed(underlying);
-        _requireSequencerUp();
+        _requireSequencerUp(_sequencerFeed, _sequencerGrace);
         return _price(underlying, feed);
     }
 
@@ -77,8 +93,103 @@ contract PriceOracle is IPriceOracle, AccessManaged {
     }
 
     /// @inheritdoc IPriceOracle
+    function proposedPriceFeed(uint16 underlying) external view returns (PriceFeed memory, uint256) {
+        PriceFeedProposal memory proposal = _proposals[underlying];
+        return (proposal.feed, proposal.proposedAt);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function proposedSequencerFeed() external view returns (address, uint32, uint256) {
+        SequencerFeedProposal memory proposal = _sequencerProposal;
+        return (proposal.feed, proposal.grace, proposal.proposedAt);
+    }
+
+    // ─── Feeds: the first at once, another after a delay
+
+    /// @inheritdoc IPriceOracle
     function setPriceFeed(uint16 underlying, PriceFeed calldata configuration) external restricted {
-        PriceFeed memory feed = configuration;
+        address current = _feeds[underlying].feed;
+        if (current != address(0)) revert PriceOracleFeedInUse(underlying, current);
+        _setPriceFeed(underlying, _checked(underlying, configuration));
+    }
+
+    /// @inheritdoc IPriceOracle
+    function proposePriceFeed(uint16 underlying, PriceFeed calldata configuration) external restricted {
+        if (_feeds[underlying].feed == address(0)) revert PriceOracleNoFeed(underlying);
+        PriceFeed memory feed = _checked(underlying, configuration);
+        _proposals[underlying] = PriceFeedProposal(feed, uint48(block.timestamp));
+        emit PriceFeedProposed(underlying, feed);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function applyPriceFeed(uint16 underlying) external {
+        PriceFeedProposal memory proposal = _proposals[underlying];
+        (bool answers, uint256 current) = _tryPrice(_feeds[underlying]);
+        bool comparable = answers || proposal.feed.secondary != address(0);
+        FeedChange.requireDue(proposal.proposedAt, comparable ? FeedChange.DELAY : FeedChange.SILENT_DELAY);
+        // What feeds say while the sequencer is down or just back is no measure of the other.
+        _requireSequencerUp(_sequencerFeed, _sequencerGrace);
+        (uint256 proposed,) = _price(underlying, proposal.feed);
+        if (answers) FeedChange.requireAgreement(current, proposed, MAXIMUM_CHANGE);
+
+        delete _proposals[underlying];
+        _setPriceFeed(underlying, proposal.feed);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function cancelPriceFeed(uint16 underlying) external restricted {
+        PriceFeedProposal memory proposal = _proposals[underlying];
+        if (proposal.proposedAt == 0) revert FeedChange.FeedChangeNothingProposed();
+        delete _proposals[underlying];
+        emit PriceFeedCancelled(underlying, proposal.feed);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function setSequencerFeed(address feed, uint32 grace) external restricted {
+        if (_sequencerFeed != address(0)) revert PriceOracleSequencerFeedInUse(_sequencerFeed);
+        _checkSequencer(feed, grace);
+        _setSequencerFeed(feed, grace);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function proposeSequencerFeed(address feed, uint32 grace) external restricted {
+        if (_sequencerFeed == address(0)) revert PriceOracleNoSequencerFeed();
+        _checkSequencer(feed, grace);
+        _sequencerProposal = SequencerFeedProposal(feed, grace, uint48(block.timestamp));
+        emit SequencerFeedProposed(feed, grace);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function applySequencerFeed() external {
+        SequencerFeedProposal memory proposal = _sequencerProposal;
+        FeedChange.requireDue(proposal.proposedAt, _isSequencerFeedDead() ? FeedChange.SILENT_DELAY : FeedChange.DELAY);
+        _requireSequencerUp(proposal.feed, proposal.grace);
+
+        delete _sequencerProposal;
+        _setSequencerFeed(proposal.feed, proposal.grace);
+    }
+
+    /// @inheritdoc IPriceOracle
+    function cancelSequencerFeed() external restricted {
+        SequencerFeedProposal memory proposal = _sequencerProposal;
+        if (proposal.proposedAt == 0) revert FeedChange.FeedChangeNothingProposed();
+        delete _sequencerProposal;
+        emit SequencerFeedCancelled(proposal.feed, proposal.grace);
+    }
+
+    function _setPriceFeed(uint16 underlying, PriceFeed memory feed) private {
+        _feeds[underlying] = feed;
+        emit PriceFeedSet(underlying, feed);
+    }
+
+    function _setSequencerFeed(address feed, uint32 grace) private {
+        _sequencerFeed = feed;
+        _sequencerGrace = grace;
+        emit SequencerFeedSet(feed, grace);
+    }
+
+    /// @dev The configuration with the decimals its feeds have now, if it makes sense and gives a price.
+    function _checked(uint16 underlying, PriceFeed memory feed) private view returns (PriceFeed memory) {
         if (feed.heartbeat == 0 || feed.heartbeat > MAXIMUM_HEARTBEAT) {
             revert PriceOracleBadConfiguration(underlying, "heartbeat must be 1 second to 7 days");
         }
@@ -106,13 +217,10 @@ contract PriceOracle is IPriceOracle, AccessManaged {
             feed.secondaryDecimals = _decimals(underlying, feed.secondary);
         }
         _price(underlying, feed);
-
-        _feeds[underlying] = feed;
-        emit PriceFeedSet(underlying, feed);
+        return feed;
     }
 
-    /// @inheritdoc IPriceOracle
-    function setSequencerFeed(address feed, uint32 grace) external restricted {
+    function _checkSequencer(address feed, uint32 grace) private view {
         if (grace > MAXIMUM_GRACE) revert PriceOracleBadConfiguration(0, "grace must be at most one day");
         if (feed == address(0)) {
             if (grace != 0) revert PriceOracleBadConfiguration(0, "grace needs a sequencer feed");
@@ -120,9 +228,6 @@ contract PriceOracle is IPriceOracle, AccessManaged {
             (bool ok,) = FeedReader.latest(feed);
             if (!ok) revert PriceOracleUnreachable(feed);
         }
-        _sequencerFeed = feed;
-        _sequencerGrace = grace;
-        emit SequencerFeedSet(feed, grace);
     }
 
     /// @dev Price and age of the primary feed, both feeds checked.
@@ -131,9 +236,7 @@ contract PriceOracle is IPriceOracle, AccessManaged {
         if (feed.secondary == address(0)) return (value, age);
         (uint256 other,) =
             _read(feed.secondary, feed.secondaryHeartbeat, feed.secondaryDecimals, feed.minimum, feed.maximum);
-        uint256 difference = FixedPoint.dist(value, other);
-        // Both lie within the bounds, so below 2^128.
-        if (difference * WAD > feed.maximumDeviation * FixedPoint.min(value, other)) {
+        if (FeedReader.deviates(value, other, feed.maximumDeviation)) {
             revert PriceOracleDeviation(underlying, value, other, feed.maximumDeviation);
         }
     }
@@ -163,18 +266,54 @@ contract PriceOracle is IPriceOracle, AccessManaged {
         age = block.timestamp - data.updatedAt;
     }
 
+    /// @dev The same price where every check passes, and no revert where one fails. FeedReader still reverts on a call with too
+    /// little gas to tell a bad feed from a starved one: nobody can make the feed in use look silent.
+    function _tryPrice(PriceFeed memory feed) private view returns (bool ok, uint256 value) {
+        (ok, value) = _tryRead(feed.feed, feed.heartbeat, feed.decimals, feed.minimum, feed.maximum);
+        if (!ok || feed.secondary == address(0)) return (ok, value);
+        uint256 other;
+        (ok, other) =
+            _tryRead(feed.secondary, feed.secondaryHeartbeat, feed.secondaryDecimals, feed.minimum, feed.maximum);
+        ok = ok && !FeedReader.deviates(value, other, feed.maximumDeviation);
+    }
+
+    function _tryRead(address feed, uint256 heartbeat, uint8 decimals, uint256 minimum, uint256 maximum)
+        private
+        view
+        returns (bool ok, uint256 value)
+    {
+        (FeedReader.Fault fault, FeedReader.Round memory data,) = FeedReader.read(feed, heartbeat, decimals);
+        if (fault != FeedReader.Fault.NONE) return (false, 0);
+        value = FeedReader.scaleDown(uint256(data.answer), WAD, decimals);
+        ok = value >= minimum && value <= maximum;
+    }
+
     /// @dev Chainlink's L2 sequencer uptime feed: answer 0 is up, 1 is down, startedAt is when that began, and is 0 before
     /// the first round. Its updatedAt does not move while nothing changes, so it has no heartbeat.
-    function _requireSequencerUp() private view {
-        address feed = _sequencerFeed;
+    function _requireSequencerUp(address feed, uint256 grace) private view {
         if (feed == address(0)) return;
-        uint256 grace = _sequencerGrace;
         (bool ok, FeedReader.Round memory data) = FeedReader.latest(feed);
         if (!ok) revert PriceOracleUnreachable(feed);
+        if (!_isUp(data, grace)) revert PriceOracleSequencerDown(data.startedAt, grace);
+    }
+
+    /// @dev Whether the sequencer feed in use has failed: it cannot be read, or has said "down" for longer than any outage.
+    /// Reverts in an outage and in the grace after it, which is the time it is there for.
+    function _isSequencerFeedDead() private view returns (bool) {
+        (bool ok, FeedReader.Round memory data) = FeedReader.latest(_sequencerFeed);
         uint256 since = data.startedAt;
-        if (data.answer != 0 || since == 0 || since > block.timestamp || block.timestamp - since <= grace) {
-            revert PriceOracleSequencerDown(since, grace);
+        // 0, before the first round, is longer ago than any outage.
+        if (!ok || since > block.timestamp) return true;
+        if (_isUp(data, _sequencerGrace)) return false;
+        if (block.timestamp - since <= FeedChange.SILENT_DELAY) {
+            revert PriceOracleSequencerDown(since, _sequencerGrace);
         }
+        return true;
+    }
+
+    function _isUp(FeedReader.Round memory data, uint256 grace) private view returns (bool) {
+        uint256 since = data.startedAt;
+        return data.answer == 0 && since != 0 && since <= block.timestamp && block.timestamp - since > grace;
     }
 
     function _decimals(uint16 underlying, address feed) private view returns (uint8 decimals) {

@@ -7,6 +7,7 @@ import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMath
 import { IPriceOracle } from "../interfaces/IPriceOracle.sol";
 import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
 import { IVolatilityOracle } from "../interfaces/IVolatilityOracle.sol";
+import { FeedChange } from "../libraries/FeedChange.sol";
 import { FeedReader } from "../libraries/FeedReader.sol";
 import { VolatilityMath } from "../libraries/VolatilityMath.sol";
 import { Field, FieldLibrary as Fields } from "../types/Field.sol";
@@ -17,12 +18,21 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     /// @dev Millionths to wad.
     uint256 private constant MILLIONTH = 1e12;
     uint256 private constant MAXIMUM_HEARTBEAT = 7 days;
+    /// @dev What an option index and realised volatility of one asset ordinarily differ by; another unit (a day's volatility
+    /// for a year's, percent for a fraction) is off by a factor [wad].
+    uint256 private constant MAXIMUM_CHANGE = 0.25e18;
+
+    struct VolatilityFeedProposal {
+        VolatilityFeed feed;
+        uint48 proposedAt;
+    }
 
     IPriceOracle public immutable priceOracle;
     IRiskParameters public immutable riskParameters;
 
     mapping(uint16 underlying => VolatilityFeed) private _feeds;
     mapping(uint16 underlying => VolatilityState) private _states;
+    mapping(uint16 underlying => VolatilityFeedProposal) private _proposals;
 
     constructor(address authority, IPriceOracle priceOracle_, IRiskParameters riskParameters_)
         AccessManaged(authority)
@@ -72,32 +82,82 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     }
 
     /// @inheritdoc IVolatilityOracle
+    function proposedVolatilityFeed(uint16 underlying) external view returns (VolatilityFeed memory, uint256) {
+        VolatilityFeedProposal memory proposal = _proposals[underlying];
+        return (proposal.feed, proposal.proposedAt);
+    }
+
+    /// @inheritdoc IVolatilityOracle
     function poke(uint16 underlying, uint256 maximumRounds) external returns (uint256 taken) {
         (uint256 volatility,, bool fresh) = _reported(_feedOf(underlying));
         (uint256 word, uint256 word1) = riskParameters.wordsOf(underlying);
         VolatilityState memory state = _states[underlying];
 
-        if (state.roundAt != 0) {
+        address source = priceOracle.feedOf(underlying).feed;
+        if (state.source == source) {
             taken = _takeRounds(underlying, state, maximumRounds, _value(Fields.REALISED_HALF_LIFE, word1));
         } else if (_takeFirst(underlying, state)) {
             taken = 1;
-            // Nothing is known of the past but what the feed says: any other start would bias margin down (zero) or up
-            // (the stressed level) for the first half-lives. Without a good feed, the level in force stands in.
-            (uint256 level,) = fresh ? (volatility, 0) : _levels(underlying, word, state, volatility, fresh);
-            state.variance = uint128(FixedPoint.mulWadUp(level, level));
+            if (state.source == address(0)) {
+                // Nothing is known of the past but what the feed says: any other start would bias margin down (zero) or up
+                // (the stressed level) for the first half-lives. Without a good feed, the level in force stands in.
+                (uint256 level,) = fresh ? (volatility, 0) : _levels(underlying, word, state, volatility, fresh);
+                state.variance = uint128(FixedPoint.mulWadUp(level, level));
+            }
+            // Else another price feed: its prices against the old one's would count the difference between them as a
+            // move, and its round ids mean nothing in the other's order. What was realised stays.
+            state.source = source;
         }
-        (uint256 live, uint256 maintenance) = _levels(underlying, word, state, volatility, fresh);
-        // Capped by an int32 of millionths, so below 2^80.
-        state.maintenance = uint80(maintenance);
-        state.pokedAt = uint48(block.timestamp);
-
-        _states[underlying] = state;
-        emit VolatilityPoked(underlying, state.roundId, VolatilityMath.volatilityUp(state.variance), live, maintenance);
+        _moveLevel(underlying, word, state, volatility, fresh);
     }
+
+    // ─── Feeds: the first at once, another after a delay
 
     /// @inheritdoc IVolatilityOracle
     function setVolatilityFeed(uint16 underlying, VolatilityFeed calldata configuration) external restricted {
-        VolatilityFeed memory feed = configuration;
+        address current = _feeds[underlying].feed;
+        if (current != address(0)) revert VolatilityOracleFeedInUse(underlying, current);
+        _setVolatilityFeed(underlying, _checked(underlying, configuration));
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function proposeVolatilityFeed(uint16 underlying, VolatilityFeed calldata configuration) external restricted {
+        _feedOf(underlying);
+        VolatilityFeed memory feed = _checked(underlying, configuration);
+        _proposals[underlying] = VolatilityFeedProposal(feed, uint48(block.timestamp));
+        emit VolatilityFeedProposed(underlying, feed);
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function applyVolatilityFeed(uint16 underlying) external {
+        VolatilityFeedProposal memory proposal = _proposals[underlying];
+        (uint256 current,, bool fresh) = _reported(_feedOf(underlying));
+        FeedChange.requireDue(proposal.proposedAt, fresh ? FeedChange.DELAY : FeedChange.SILENT_DELAY);
+        uint256 proposed = _requireFresh(underlying, proposal.feed);
+        if (fresh) FeedChange.requireAgreement(current, proposed, MAXIMUM_CHANGE);
+
+        // What maintenance stands at by the old feed: from here it rises at its rate, whatever the new one says.
+        (uint256 word,) = riskParameters.wordsOf(underlying);
+        _moveLevel(underlying, word, _states[underlying], current, fresh);
+        delete _proposals[underlying];
+        _setVolatilityFeed(underlying, proposal.feed);
+    }
+
+    /// @inheritdoc IVolatilityOracle
+    function cancelVolatilityFeed(uint16 underlying) external restricted {
+        VolatilityFeedProposal memory proposal = _proposals[underlying];
+        if (proposal.proposedAt == 0) revert FeedChange.FeedChangeNothingProposed();
+        delete _proposals[underlying];
+        emit VolatilityFeedCancelled(underlying, proposal.feed);
+    }
+
+    function _setVolatilityFeed(uint16 underlying, VolatilityFeed memory feed) private {
+        _feeds[underlying] = feed;
+        emit VolatilityFeedSet(underlying, feed);
+    }
+
+    /// @dev The configuration with the decimals its feed has now, if it makes sense and the feed passes every check.
+    function _checked(uint16 underlying, VolatilityFeed memory feed) private view returns (VolatilityFeed memory) {
         if (underlying == 0 || !priceOracle.hasFeed(underlying)) {
             revert VolatilityOracleBadConfiguration(underlying, "the underlying needs a price feed first");
         }
@@ -114,12 +174,17 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         if (feed.decimals > FeedReader.MAXIMUM_DECIMALS) {
             revert VolatilityOracleBadConfiguration(underlying, "feeds may have at most 36 decimals");
         }
-        (,, ok) = _reported(feed);
-        if (!ok) revert VolatilityOracleBadConfiguration(underlying, "the feed fails a check now");
-
-        _feeds[underlying] = feed;
-        emit VolatilityFeedSet(underlying, feed);
+        _requireFresh(underlying, feed);
+        return feed;
     }
+
+    function _requireFresh(uint16 underlying, VolatilityFeed memory feed) private view returns (uint256 volatility) {
+        bool ok;
+        (volatility,, ok) = _reported(feed);
+        if (!ok) revert VolatilityOracleBadConfiguration(underlying, "the feed fails a check now");
+    }
+
+    // ─── Rounds and levels
 
     /// @dev Start from the latest price round, where there is a good one.
     function _takeFirst(uint16 underlying, VolatilityState memory state) private view returns (bool) {
@@ -155,6 +220,19 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
             );
             (state.roundAt, state.roundPrice) = (uint48(updatedAt), uint128(price));
         }
+    }
+
+    /// @dev Store the state with the maintenance level of now.
+    function _moveLevel(uint16 underlying, uint256 word, VolatilityState memory state, uint256 volatility, bool fresh)
+        private
+    {
+        (uint256 live, uint256 maintenance) = _levels(underlying, word, state, volatility, fresh);
+        // Capped by an int32 of millionths, so below 2^80.
+        state.maintenance = uint80(maintenance);
+        state.pokedAt = uint48(block.timestamp);
+
+        _states[underlying] = state;
+        emit VolatilityPoked(underlying, state.roundId, VolatilityMath.volatilityUp(state.variance), live, maintenance);
     }
 
     /// @dev The two levels for a state, the feed's volatility and the word of parameters.
