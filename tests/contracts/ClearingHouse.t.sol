@@ -13,8 +13,8 @@ import { RebasingToken } from "contracts/testing/RebasingToken.sol";
 import { ReentrantToken } from "contracts/testing/ReentrantToken.sol";
 import { TestToken } from "contracts/testing/TestToken.sol";
 
-/// @notice Accounts, collateral and governance. Orders are in ClearingHouseOrders, trades and margin in
-/// ClearingHouseTrading.
+/// @notice Accounts, collateral and governance. Trades and margin are in ClearingHouseTrading, the three indices
+/// in ClearingHouseFunding, -Interest and -Loss, the pause in ClearingHousePause.
 contract ClearingHouseTest is Accounts {
     uint8 private constant TRADE = 1;
     uint8 private constant WITHDRAW = 2;
@@ -66,16 +66,14 @@ contract ClearingHouseTest is Accounts {
         house.setOperator(account, stranger, TRADE);
     }
 
-    function test_transferOwnership_leavesOperatorsAndOldOrdersNothing() public {
+    function test_transferOwnership_leavesOperatorsNothing() public {
         vm.prank(trader);
         house.setOperator(account, operator, TRADE | WITHDRAW);
-        uint64 epoch = house.epochOf(account);
         vm.prank(trader);
         house.transferOwnership(account, stranger);
         assertEq(house.ownerOf(account), stranger);
         assertEq(house.permissionsOf(account, operator), 0);
         assertEq(house.permissionsOf(account, trader), 0);
-        assertEq(house.epochOf(account), epoch + 1);
         // Given back, the first owner's operators are operators again, as it left them.
         vm.prank(stranger);
         house.transferOwnership(account, trader);
@@ -475,27 +473,31 @@ contract ClearingHouseTest is Accounts {
         new ClearingHouse(address(manager), priceOracle, IInstrumentRegistry(address(0)), address(dollar), 1);
     }
 
-    function test_setModules_worksOnceAndNeedsAllThree() public {
+    function test_setModules_worksOnceAndNeedsAllFour() public {
         vm.expectRevert(IClearingHouse.ClearingHouseModulesAlreadySet.selector);
-        house.setModules(address(1), address(2), address(3));
+        house.setModules(address(1), address(2), address(3), address(4));
         ClearingHouse fresh = new ClearingHouse(address(manager), priceOracle, registry, address(dollar), 1);
-        vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
-        fresh.setModules(address(1), address(0), address(3));
-        vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
-        fresh.setModules(address(1), address(2), address(0));
-        vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
-        fresh.setModules(address(0), address(2), address(3));
-        fresh.setModules(address(1), address(2), address(3));
+        address[4] memory modules;
+        for (uint256 i; i < 4; ++i) {
+            modules = [address(1), address(2), address(3), address(4)];
+            modules[i] = address(0);
+            vm.expectRevert(IClearingHouse.ClearingHouseZeroAddress.selector);
+            fresh.setModules(modules[0], modules[1], modules[2], modules[3]);
+        }
+        fresh.setModules(address(1), address(2), address(3), address(4));
         assertEq(fresh.marginEngine(), address(1));
         assertEq(fresh.liquidationEngine(), address(2));
         assertEq(fresh.insuranceFund(), address(3));
+        assertEq(fresh.orderGateway(), address(4));
     }
 
     function test_governance_refusesStrangers() public {
-        bytes[3] memory calls = [
+        bytes[5] memory calls = [
             abi.encodeCall(house.listAsset, (address(weth), ETH, 1)),
             abi.encodeCall(house.setAssetCap, (WETH, 1)),
-            abi.encodeCall(house.setModules, (address(1), address(2), address(3)))
+            abi.encodeCall(house.setModules, (address(1), address(2), address(3), address(4))),
+            abi.encodeCall(house.pause, (1)),
+            abi.encodeCall(house.unpause, ())
         ];
         for (uint256 i; i < calls.length; ++i) {
             vm.prank(stranger);

@@ -59,7 +59,7 @@ contract ClearingHouseOptionsTest is Accounts {
     /// @notice GATE: a premium in hand does not carry the option that was sold for it, nor an option what was paid too much.
     function test_settleTrade_holdsOptionsToInitialMargin() public {
         uint64 poor = openAccount(stranger, 3000);
-        (uint256 mark,) = engine.markOf(call);
+        (uint256 mark,) = lens.markOf(call);
         _expectRefused(poor, call, -1e18, mark, IClearingHouse.ClearingHouseInsufficientMargin.selector);
         _expectRefused(poor, call, 0.5e18, mark + 12_000e18, IClearingHouse.ClearingHouseInsufficientMargin.selector);
         trade(poor, makerAccount, call, 0.5e18, mark);
@@ -96,7 +96,7 @@ contract ClearingHouseOptionsTest is Accounts {
         Order memory buy = orderOf(account, series[64], 1e15, 3000e18);
         (bytes memory sellSignature, bytes memory buySignature) = (sign(sell), sign(buy));
         vm.expectRevert(abi.encodeWithSelector(IClearingHouse.ClearingHouseTooManyPositions.selector, account, 64));
-        house.settleTrade(sell, sellSignature, buy, buySignature, 1e15);
+        gateway.settleTrade(sell, sellSignature, buy, buySignature, 1e15);
         // Expired and settled ones make room by themselves.
         Instrument next = listOption(BTC, expiry + 1 days, 50_000, false);
         settleAt(BTC, expiry, 50_000);
@@ -375,6 +375,6 @@ contract ClearingHouseOptionsTest is Accounts {
         Order memory second = orderOf(taker, instrument, size, price);
         (bytes memory firstSignature, bytes memory secondSignature) = (sign(first), sign(second));
         cheats.expectPartialRevert(selector);
-        house.settleTrade(first, firstSignature, second, secondSignature, uint128(absolute(size)));
+        gateway.settleTrade(first, firstSignature, second, secondSignature, uint128(absolute(size)));
     }
 }

@@ -66,7 +66,7 @@ contract GasOptionsTest is Accounts {
             strikes[0] = uint64(lowest * 1e8 + i * step);
             registry.listOptions(underlying, expiry, strikes);
             Instrument instrument = InstrumentLibrary.option(i % 2 == 1, underlying, expiry, strikes[0]);
-            (uint256 mark,) = engine.markOf(instrument);
+            (uint256 mark,) = lens.markOf(instrument);
             trade(account, makerAccount, instrument, i / 2 % 2 == 0 ? int256(1e18) : -1e18, mark);
         }
     }

@@ -20,6 +20,12 @@ contract InstrumentRegistryTest is Oracles {
 
     function setUp() public override {
         super.setUp();
+        _listOn(priceFeed(address(prices)));
+    }
+
+    /// @dev A registry on oracles with this as BTC's price feed, two strikes at EXPIRY listed.
+    function _listOn(IPriceOracle.PriceFeed memory configuration) private {
+        deployOracles(configuration, volatilityFeed(address(volatilities)));
         registry = new InstrumentRegistry(address(manager), priceOracle);
         registry.listOptions(BTC, EXPIRY, _strikes(40_000e8, 50_000e8));
     }
@@ -61,8 +67,8 @@ contract InstrumentRegistryTest is Oracles {
     function test_listOptions_revertsIfAStrikeIsAboveABillion() public {
         IPriceOracle.PriceFeed memory configuration = priceFeed(address(prices));
         configuration.maximum = 1e27;
+        _listOn(configuration);
         prices.push(900_000_000e8);
-        priceOracle.setPriceFeed(BTC, configuration);
         registry.listOptions(BTC, EXPIRY, _strikes(900_000_000e8, 1_000_000_000e8));
         _expectBadStrikes(900_000_000e8, 1_000_000_000e8 + 1, "strikes must be at most a billion dollars");
     }
@@ -320,10 +326,10 @@ contract InstrumentRegistryTest is Oracles {
     }
 
     function test_settle_averagesOverWhatThePhaseReachesBackTo() public {
-        uint40 expiry = _listAveraged(1 hours);
         FaultyFeed fresh = new FaultyFeed(8);
         fresh.setRound(PHASE | 1, 42_000e8, START);
-        priceOracle.setPriceFeed(BTC, priceFeed(address(fresh)));
+        _listOn(priceFeed(address(fresh)));
+        uint40 expiry = _listAveraged(1 hours);
         fresh.setRound(2 * PHASE | 1, 40_000e8, expiry - 20 minutes);
         fresh.setRound(2 * PHASE | 2, 46_000e8, expiry - 5 minutes);
         vm.warp(expiry + 1);
@@ -398,7 +404,7 @@ contract InstrumentRegistryTest is Oracles {
     function _useFaultyFeed() private {
         feed = new FaultyFeed(8);
         feed.setRound(PHASE | 7, 40_000e8, START);
-        priceOracle.setPriceFeed(BTC, priceFeed(address(feed)));
+        _listOn(priceFeed(address(feed)));
     }
 
     function _expectWrongRound(uint80 roundId, string memory reason) private {

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import { Accounts } from "./support/Accounts.sol";
+import { Auctions } from "./support/Auctions.sol";
 import { IAccessManaged } from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
+import { FieldLibrary as Fields } from "contracts/types/Field.sol";
 import { Instrument } from "contracts/types/Instrument.sol";
+import { Margin } from "contracts/types/Margin.sol";
 
-/// @notice The auction from flag to end. The account under test is long 1.6 BTC from 50,000 on 10,000 dollars: solvent and
-/// below maintenance at 45,500, insolvent below 43,750. The auction runs for 1,200 seconds to a discount of a half.
-contract LiquidationEngineTest is Accounts {
-    uint64 private account;
-    uint64 private flagger;
+/// @notice A cheat that the forge-std interface at hand does not name: one answer after the other, the last again and again.
+interface Sequence {
+    function mockCalls(address target, bytes calldata data, bytes[] calldata answers) external;
+}
 
-    function setUp() public override {
-        super.setUp();
-        account = openAccount(trader, 10_000);
-        flagger = openAccount(actor("flagger"), 0);
-        trade(account, makerAccount, btcPerpetual, 1.6e18, 50_000e18);
-    }
+/// @notice The auction from flag to end. What the flag costs, how much may be liquidated at a time, what owners may wish for
+/// and who bears a loss have files of their own.
+contract LiquidationEngineTest is Auctions {
+    Sequence private constant sequence = Sequence(address(cheats));
+    /// @dev Wei that interest on a debt leaves without an owner: owed rounded up, earned rounded down.
+    uint256 private constant INTEREST = 100;
 
     // ─── Flag
 
@@ -55,10 +56,25 @@ contract LiquidationEngineTest is Accounts {
         liquidation.flag(account, flagger);
     }
 
+    /// @notice PUSH: whoever was healthy a block ago is not flagged on numbers nobody could see.
+    function test_flag_revertsInTheBlockOfAPush() public {
+        setPrice(BTC, 45_500);
+        setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
+        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
+        liquidation.flag(account, flagger);
+        vm.warp(block.timestamp + 1);
+        // A push of the numbers as they are holds nobody off.
+        setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
+        liquidation.flag(account, flagger);
+        // What is flagged already goes on.
+        setParameter(Fields.HALF_SPREAD, BTC, 0, 300);
+        bid(account, WAD);
+    }
+
     function test_discountOf_risesToItsMaximum() public {
         vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationNotFlagged.selector, account));
         liquidation.discountOf(account);
-        _flagAt(45_500);
+        flagAt(45_500);
         assertEq(liquidation.discountOf(account), 0);
         vm.warp(block.timestamp + 300);
         assertEq(liquidation.discountOf(account), 0.125e18);
@@ -69,7 +85,7 @@ contract LiquidationEngineTest is Accounts {
     // ─── End
 
     function test_end_afterRecovery() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         (int256 equity,, uint256 maintenance) = requirementsOf(account);
         vm.expectRevert(
             abi.encodeWithSelector(
@@ -88,7 +104,7 @@ contract LiquidationEngineTest is Accounts {
     }
 
     function test_end_freesTheReservedShortfall() public {
-        _flagAt(40_000);
+        flagAt(40_000);
         assertEq(liquidation.reservedShortfall(), 6000e18);
         setPrice(BTC, 50_000);
         liquidation.end(account);
@@ -98,7 +114,7 @@ contract LiquidationEngineTest is Accounts {
     // ─── Bids on a solvent account (LIQUIDATE)
 
     function test_bid_bringsTheAccountToItsTarget() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         vm.warp(block.timestamp + 240); // d = 0.1
         ILiquidationEngine.Bid memory taken = bid(account, WAD);
         assertEq(taken.discount, 0.1e18);
@@ -115,7 +131,7 @@ contract LiquidationEngineTest is Accounts {
 
     /// @notice The bidder gains the discount on what it takes, less the fund's share, and all else is accounted for.
     function test_bid_paysEverybodyExactly() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         vm.warp(block.timestamp + 480); // d = 0.2
         int256 before_ = equityOf(account);
         int256 bidderBefore = equityOf(keeperAccount);
@@ -134,7 +150,7 @@ contract LiquidationEngineTest is Accounts {
     }
 
     function testFuzz_bid_doesWhatThePreviewSaid(uint256 price, uint256 time, uint256 fraction) public {
-        _flagAt(bound(price, 35_000, 45_500));
+        flagAt(bound(price, 35_000, 45_500));
         vm.warp(block.timestamp + bound(time, 0, 1500));
         fraction = bound(fraction, 1e6, 1.5e18);
         ILiquidationEngine.Bid memory preview = liquidation.previewBid(account, fraction);
@@ -144,7 +160,7 @@ contract LiquidationEngineTest is Accounts {
     }
 
     function test_bid_paysTheFlagFeeOnce() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         vm.warp(block.timestamp + 240);
         assertEq(bid(account, 0.1e18).fee, 10e18);
         assertEq(house.cashOf(flagger), 10e18);
@@ -155,7 +171,7 @@ contract LiquidationEngineTest is Accounts {
 
     /// @notice The fee comes out of the proceeds, so a bid too small to earn it leaves the rest owed.
     function test_bid_paysTheFlagFeeAsFarAsTheProceedsGo() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         ILiquidationEngine.Bid memory taken = bid(account, 0.001e18);
         assertLt(taken.fee, 10e18);
         assertEq(int256(taken.fee), taken.price);
@@ -179,7 +195,7 @@ contract LiquidationEngineTest is Accounts {
     }
 
     function test_bid_moreThanNeededIsNotToBeHad() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         uint256 fraction = liquidation.previewBid(account, type(uint256).max).fraction;
         assertEq(liquidation.previewBid(account, WAD).fraction, fraction);
         assertLt(fraction, 0.6e18);
@@ -188,7 +204,7 @@ contract LiquidationEngineTest is Accounts {
 
     /// @notice The limit is on the whole portfolio's price and binds a part in proportion.
     function test_bid_revertsIfAboveThePriceLimit() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         ILiquidationEngine.Bid memory preview = liquidation.previewBid(account, 0.5e18);
         int256 limit = preview.price * 2; // the fraction is a half
         vm.startPrank(keeper);
@@ -200,7 +216,7 @@ contract LiquidationEngineTest is Accounts {
     }
 
     function test_bid_revertsIfTheAccountHasChanged() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         uint64 seen = house.nonceOf(account);
         deposit(account, CASH, 1e6);
         uint64 now_ = house.nonceOf(account);
@@ -215,14 +231,14 @@ contract LiquidationEngineTest is Accounts {
 
     function test_bid_revertsIfTheBidderCannotCarryIt() public {
         uint64 poor = openAccount(stranger, 1000);
-        _flagAt(45_500);
+        flagAt(45_500);
         vm.prank(stranger);
         cheats.expectPartialRevert(IClearingHouse.ClearingHouseInsufficientMargin.selector);
         liquidation.bid(account, poor, WAD, ANY_PRICE, ANY_NONCE);
     }
 
     function test_bid_isForTheOwnerAndTradingOperators() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         vm.prank(stranger);
         vm.expectRevert(
             abi.encodeWithSelector(ILiquidationEngine.LiquidationNotAuthorised.selector, keeperAccount, stranger)
@@ -239,7 +255,7 @@ contract LiquidationEngineTest is Accounts {
         vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationNotFlagged.selector, account));
         liquidation.bid(account, keeperAccount, WAD, ANY_PRICE, ANY_NONCE);
         vm.stopPrank();
-        _flagAt(45_500);
+        flagAt(45_500);
         vm.prank(trader);
         vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationOwnAccount.selector, account));
         liquidation.bid(account, account, WAD, ANY_PRICE, ANY_NONCE);
@@ -255,16 +271,60 @@ contract LiquidationEngineTest is Accounts {
     /// @notice Volatility out of date bars new risk, but not a liquidation.
     function test_bid_worksWhileVolatilityIsStale() public {
         vm.warp(block.timestamp + 1 days + 1);
-        _flagAt(45_000);
+        flagAt(45_000);
         assertFalse(engine.marginOf(account).fresh);
         bid(account, WAD);
         assertLt(sizeOf(account, btcPerpetual), 1.6e18);
     }
 
+    /// @notice Whatever the clearing house has done: it is looked at again after (LIQUIDATE). Here what is looked at is made up.
+    function test_bid_revertsIfTheAccountWasHarmed() public {
+        flagAt(45_500);
+        Margin memory margin = engine.marginOf(account);
+        bytes[] memory answers = new bytes[](2);
+        answers[0] = abi.encode(margin);
+        int256 before_ = margin.equity;
+        margin.equity -= 1e10;
+        answers[1] = abi.encode(margin);
+        sequence.mockCalls(address(engine), abi.encodeCall(engine.marginOf, (account)), answers);
+        vm.prank(keeper);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                ILiquidationEngine.LiquidationHarmsAccount.selector, account, before_, before_ - 1e10
+            )
+        );
+        liquidation.bid(account, keeperAccount, 1e9, ANY_PRICE, ANY_NONCE);
+    }
+
+    /// @notice No size makes the arithmetic overflow: an account worth more than all there is can be liquidated like any.
+    function test_bid_worksAtTheLargestSizes() public {
+        Margin memory margin = engine.marginOf(account);
+        margin.maintenance.total = 1e41;
+        margin.initial.total = 2e41;
+        margin.equity = 0.9e41;
+        margin.underlyings[0].exposure = 1e41;
+        bytes[] memory answers = new bytes[](1);
+        answers[0] = abi.encode(margin);
+        sequence.mockCalls(address(engine), abi.encodeCall(engine.marginOf, (account)), answers);
+        sequence.mockCalls(address(engine), abi.encodeCall(engine.marginAt, (account, type(uint256).max)), answers);
+        liquidation.flag(account, flagger);
+        ILiquidationEngine.Bid memory preview = liquidation.previewBid(account, WAD);
+        assertEq(preview.fraction, 50_000_000e18 * WAD / 1e41);
+        // Nobody could pay for it, so the bidder's gate and the ledger are not at issue here.
+        vm.mockCall(address(house), abi.encodeWithSelector(IClearingHouse.liquidate.selector), abi.encode(false));
+        vm.mockCall(
+            address(engine),
+            abi.encodeCall(engine.initialMarginOf, (keeperAccount)),
+            abi.encode(int256(0), uint256(0), true)
+        );
+        vm.prank(keeper);
+        liquidation.bid(account, keeperAccount, WAD, type(int256).max, ANY_NONCE);
+    }
+
     // ─── Fees
 
     function test_sweepFees_raisesWhatAShareOfTheFundIsWorth() public {
-        _flagAt(45_500);
+        flagAt(45_500);
         vm.warp(block.timestamp + 480);
         bid(account, WAD);
         uint256 fees = house.fees();
@@ -280,160 +340,7 @@ contract LiquidationEngineTest is Accounts {
         requireBooks(0);
     }
 
-    // ─── Insolvent accounts (LOSS)
-
-    function test_bid_theFundPaysForAnInsolventAccount() public {
-        _flagAt(40_000);
-        assertEq(equityOf(account), -6000e18);
-        uint256 assets = fund.totalAssets();
-        int256 bidderBefore = equityOf(keeperAccount);
-        ILiquidationEngine.Bid memory taken = bid(account, WAD);
-        assertEq(taken.price, -6000e18);
-        assertEq(taken.cover, 6010e18);
-        assertEq(fund.totalAssets(), assets - 6010e6);
-        assertEq(equityOf(account), 0);
-        assertEq(house.cashOf(account), 0);
-        assertEq(house.cashOf(flagger), 10e18);
-        assertApproxEqAbs(equityOf(keeperAccount), bidderBefore, 2);
-        assertEq(liquidation.reservedShortfall(), 0);
-        assertEq(liquidation.auctionOf(account).startedAt, 0);
-        assertEq(house.lossIndex(), 1e27);
-        requireBooks(0);
-    }
-
-    /// @notice Solvent, but by less than the discount: nobody pays for it, so the fund pays to have it taken.
-    function test_bid_theFundPaysTheRestOfTheDiscount() public {
-        _flagAt(44_000);
-        vm.warp(block.timestamp + 1200);
-        ILiquidationEngine.Bid memory taken = bid(account, 0.5e18);
-        assertEq(taken.equity, 400e18);
-        uint256 payout = (taken.maintenance / 2 - 400e18) / 2;
-        assertApproxEqAbs(absolute(taken.price), payout, 1);
-        assertApproxEqAbs(equityOf(account), 200e18, 10);
-        bid(account, WAD);
-        assertEq(equityOf(account), 0);
-        requireBooks(0);
-    }
-
-    /// @notice The sum of what the fund pays and what is shared is the whole of the loss, and the share is exact.
-    function test_bid_sharesOverPositiveCashWhatTheFundLacks() public {
-        _leaveInFund(1000e6);
-        _flagAt(40_000);
-        uint256 positive = house.positiveCash();
-        assertEq(positive, 110_010_000e18);
-        vm.recordLogs();
-        ILiquidationEngine.Bid memory taken = bid(account, WAD);
-        assertEq(fund.totalAssets(), 0);
-        uint256 shared = taken.cover - 1000e18;
-        assertEq(shared, 5010e18);
-        // The account's own cash is gone before anything is shared.
-        uint256 index = uint256(1e27) * (110_000_000e18 - shared) / 110_000_000e18;
-        assertEq(house.lossIndex(), index);
-        uint256 share = 100_000_000e18 * index / 1e27;
-        assertEq(house.cashOf(makerAccount), int256(share));
-        uint256 keeperShare = 10_000_000e18 * index / 1e27;
-        assertEq(house.cashOf(keeperAccount), int256(keeperShare) + 10_000e18 + 6000e18); // cash moved and payout
-        assertEq(house.cashOf(flagger), 10e18);
-        assertEq(house.cashOf(account), 0);
-        assertEq(equityOf(account), 0);
-        assertEq(house.positiveCash(), 110_000_000e18 - shared + 16_010e18);
-        requireBooks(1e12);
-        // New money is whole: the index is behind it.
-        uint64 late = openAccount(stranger, 500);
-        assertEq(house.cashOf(late), 500e18);
-        withdraw(late, CASH, 500e6);
-        requireBooks(1e12);
-    }
-
-    /// @notice EQUITY: through bankruptcy and sharing nothing is made or lost but what the fund put in.
-    function testFuzz_bid_lossEqualsWhatTheFundPaidAndWhatWasShared(uint256 price, uint256 fund_, uint256 time) public {
-        fund_ = bound(fund_, 0, 20_000e6);
-        _leaveInFund(fund_);
-        _flagAt(bound(price, 30_000, 43_700));
-        vm.warp(block.timestamp + bound(time, 0, 1500));
-        int256 equity = totalEquity();
-        ILiquidationEngine.Bid memory taken = bid(account, WAD);
-        uint256 paid = (fund_ - fund.totalAssets()) * 1e12;
-        uint256 covered = paid < taken.cover ? paid : taken.cover;
-        uint256 shared = taken.cover - covered;
-        if (shared == 0) assertEq(house.lossIndex(), 1e27);
-        else assertEq(fund.totalAssets(), 0);
-        assertEq(house.fees(), paid - covered);
-        // Accounts together hold the fund's money more, less what was rounded up into fees.
-        assertApproxEqAbs(totalEquity(), equity + int256(covered), 1e9);
-        assertEq(equityOf(account), 0);
-        assertEq(liquidation.reservedShortfall(), 0);
-        requireBooks(1e12);
-    }
-
-    function test_bid_revertsIfAllCashTogetherCannotCarryTheLoss() public {
-        _leaveInFund(0);
-        setPrice(BTC, 40_000);
-        liquidation.flag(account, flagger);
-        uint64 shelter = openAccount(stranger, 0);
-        deposit(shelter, WETH, 10_000e18);
-        // Everybody else leaves while nothing is known of the loss.
-        setPrice(BTC, 50_000);
-        liquidation.reserve(account);
-        withdraw(makerAccount, CASH, 99_980_000e6);
-        withdraw(keeperAccount, CASH, 10_000_000e6);
-        setPrice(BTC, 30_000);
-        vm.prank(stranger);
-        cheats.expectPartialRevert(IClearingHouse.ClearingHouseLossTooLarge.selector);
-        liquidation.bid(account, shelter, WAD, ANY_PRICE, ANY_NONCE);
-    }
-
-    // ─── Nobody leaves ahead of a loss (LOSS)
-
-    function test_withdraw_revertsWhileAKnownLossExceedsTheFund() public {
-        _leaveInFund(1000e6);
-        _flagAt(40_000);
-        vm.prank(maker);
-        vm.expectRevert(
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseWithdrawalsLocked.selector, 6000e18, 1000e18)
-        );
-        house.withdraw(makerAccount, CASH, 1e6, maker);
-        bid(account, WAD);
-        withdraw(makerAccount, CASH, 1e6);
-    }
-
-    function test_withdraw_isFreeWhileTheFundCoversTheLoss() public {
-        _flagAt(40_000);
-        assertEq(liquidation.reservedShortfall(), 6000e18);
-        withdraw(keeperAccount, CASH, 1e6);
-        // But the fund's backers may not leave ahead of it.
-        assertEq(fund.maxRedeem(backer), 0);
-    }
-
-    function test_reserve_followsTheMarket() public {
-        vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationNotFlagged.selector, account));
-        liquidation.reserve(account);
-        _flagAt(45_500);
-        assertEq(liquidation.reservedShortfall(), 0);
-        setPrice(BTC, 42_000);
-        vm.prank(stranger);
-        assertEq(liquidation.reserve(account), 2800e18);
-        assertEq(liquidation.reservedShortfall(), 2800e18);
-        setPrice(BTC, 43_000);
-        assertEq(liquidation.reserve(account), 1200e18);
-        assertEq(liquidation.auctionOf(account).shortfall, 1200e18);
-        setPrice(BTC, 44_000);
-        assertEq(liquidation.reserve(account), 0);
-        assertEq(liquidation.reservedShortfall(), 0);
-    }
-
-    function test_reserve_addsUpOverAccounts() public {
-        uint64 second = openAccount(stranger, 10_000);
-        trade(second, makerAccount, btcPerpetual, 1.6e18, 50_000e18);
-        _flagAt(42_000);
-        liquidation.flag(second, flagger);
-        assertEq(liquidation.reservedShortfall(), 5600e18);
-        bid(account, WAD);
-        assertEq(liquidation.reservedShortfall(), 2800e18);
-        // A part taken leaves a part of the loss.
-        bid(second, 0.25e18);
-        assertApproxEqAbs(liquidation.reservedShortfall(), 2100e18, 10);
-    }
+    // ─── Dust and debts
 
     /// @notice A fee for flagging accounts that nothing is at stake in would empty the fund for the price of gas.
     function test_bid_paysNoFlagFeeForDust() public {
@@ -491,7 +398,7 @@ contract LiquidationEngineTest is Accounts {
         ILiquidationEngine.Bid memory taken = bid(mixed, fraction);
         assertLe(taken.fraction, fraction);
         _requireNoWorse(mixed, equity, maintenance);
-        requireBooks(0); // the fund is rich
+        requireBooks(INTEREST); // the fund is rich
         // And the same again, until it is over.
         for (uint256 i; i < 3 && liquidation.auctionOf(mixed).startedAt != 0; ++i) {
             (equity,, maintenance) = requirementsOf(mixed);
@@ -499,7 +406,7 @@ contract LiquidationEngineTest is Accounts {
             _requireNoWorse(mixed, equity, maintenance);
         }
         assertEq(liquidation.auctionOf(mixed).startedAt, 0, "every auction ends");
-        requireBooks(0);
+        requireBooks(INTEREST);
     }
 
     /// @notice The same for books of options, mostly short, whatever the price does within the auction.
@@ -515,7 +422,7 @@ contract LiquidationEngineTest is Accounts {
             [listOption(BTC, expiry, 50_000, false), listOption(BTC, expiry, 45_000, true), ethPerpetual];
         for (uint256 i; i < 3; ++i) {
             int256 size = i == 2 ? bound(sizes[i], -8e18, 8e18) : bound(sizes[i], -0.5e18, 0.2e18);
-            (uint256 mark,) = engine.markOf(series[i]);
+            (uint256 mark,) = lens.markOf(series[i]);
             if (size != 0) trade(book, makerAccount, series[i], size, mark);
         }
         setPrice(BTC, bound(prices[0], 15_000, 110_000));
@@ -532,7 +439,7 @@ contract LiquidationEngineTest is Accounts {
             }
             bid(book, i == 0 ? bound(fraction, 1e9, WAD) : WAD);
             _requireNoWorse(book, equity, maintenance);
-            requireBooks(0);
+            requireBooks(INTEREST);
         }
         assertEq(liquidation.auctionOf(book).startedAt, 0, "every auction ends");
     }
@@ -563,21 +470,23 @@ contract LiquidationEngineTest is Accounts {
         parameters = auctionParameters();
         parameters.fundShare = 0.5e18 + 1;
         _expectBadParameters(parameters, "fundShare must be at most 1/2");
+        parameters = auctionParameters();
+        parameters.minimumFee = parameters.maximumFee + 1;
+        _expectBadParameters(parameters, "minimumFee must be at most maximumFee");
+        parameters = auctionParameters();
+        parameters.throughputWindow = 0;
+        _expectBadParameters(parameters, "throughputWindow must be 1 second to 1 day");
+        parameters.throughputWindow = 1 days + 1;
+        _expectBadParameters(parameters, "throughputWindow must be 1 second to 1 day");
+        parameters = auctionParameters();
+        parameters.minimumThroughput = 0;
+        _expectBadParameters(parameters, "minimumThroughput must be above 0, or an auction might never end");
+        parameters = auctionParameters();
+        parameters.throughput = 1e18 + 1;
+        _expectBadParameters(parameters, "throughput must be at most 1");
     }
 
     // ─── Helpers
-
-    function _flagAt(uint256 dollars) private {
-        setPrice(BTC, dollars);
-        liquidation.flag(account, flagger);
-    }
-
-    function _leaveInFund(uint256 amount) private {
-        vm.startPrank(backer);
-        fund.withdraw(fund.totalAssets() - amount, backer, backer);
-        vm.stopPrank();
-        assertEq(fund.totalAssets(), amount);
-    }
 
     function _requireNoWorse(uint64 which, int256 equityBefore, uint256 maintenanceBefore) private view {
         (int256 equity,, uint256 maintenance) = requirementsOf(which);

@@ -3,8 +3,6 @@ pragma solidity 0.8.30;
 
 import { Accounts } from "./support/Accounts.sol";
 import { IMarginEngine } from "contracts/interfaces/IMarginEngine.sol";
-import { IVolatilityOracle } from "contracts/interfaces/IVolatilityOracle.sol";
-import { FaultyFeed } from "contracts/testing/FaultyFeed.sol";
 import { FieldLibrary as Fields } from "contracts/types/Field.sol";
 import { Instrument, InstrumentLibrary } from "contracts/types/Instrument.sol";
 import { Greeks, Margin, Requirement, ScenarioLosses } from "contracts/types/Margin.sol";
@@ -180,49 +178,49 @@ contract MarginEngineOptionsTest is Accounts {
     // ─── Marks and Greeks
 
     function test_markOf_matchesReference() public {
-        (uint256 price, uint256 volatility) = engine.markOf(_series(BTC, start + 30 days, 55_000, false));
+        (uint256 price, uint256 volatility) = lens.markOf(_series(BTC, start + 30 days, 55_000, false));
         assertApproxEqRel(price, 1600.69232892722e18, EXACT);
         assertApproxEqRel(volatility, 0.588157058523386e18, EXACT);
-        (price, volatility) = engine.markOf(_series(BTC, start + 30 days, 55_000, true));
+        (price, volatility) = lens.markOf(_series(BTC, start + 30 days, 55_000, true));
         assertApproxEqRel(price, 6518.43295618536e18, EXACT);
         assertApproxEqRel(volatility, 0.588157058523386e18, EXACT);
-        (price, volatility) = engine.markOf(_series(ETH, start + 60 days, 1500, true));
+        (price, volatility) = lens.markOf(_series(ETH, start + 60 days, 1500, true));
         assertApproxEqRel(price, 71.7305030050802e18, EXACT);
         assertApproxEqRel(volatility, 0.880086669095971e18, EXACT);
-        (price, volatility) = engine.markOf(btcPerpetual);
+        (price, volatility) = lens.markOf(btcPerpetual);
         assertEq(price, 50_000e18);
         assertEq(volatility, 0);
         // Expired: what it pays at the index, then at the settlement price.
         listOption(BTC, uint40(start + 1 days), 48_000, false);
         vm.warp(start + 1 days);
         priceFeeds[BTC].push(50_500e8);
-        (price, volatility) = engine.markOf(_series(BTC, start + 1 days, 48_000, false));
+        (price, volatility) = lens.markOf(_series(BTC, start + 1 days, 48_000, false));
         assertEq(price, 2500e18);
         assertEq(volatility, 0);
         settleAt(BTC, uint40(start + 1 days), 51_000);
         setPrice(BTC, 60_000);
-        (price, volatility) = engine.markOf(_series(BTC, start + 1 days, 48_000, false));
+        (price, volatility) = lens.markOf(_series(BTC, start + 1 days, 48_000, false));
         assertEq(price, 3000e18);
         assertEq(volatility, 0);
-        (price,) = engine.markOf(_series(BTC, start + 1 days, 48_000, true));
+        (price,) = lens.markOf(_series(BTC, start + 1 days, 48_000, true));
         assertEq(price, 0);
     }
 
     /// @notice Options are marked at what the feed reports, not at the stressed level.
     function test_markOf_followsTheFeed() public {
         Instrument call = _series(BTC, start + 30 days, 55_000, false);
-        (uint256 before,) = engine.markOf(call);
+        (uint256 before,) = lens.markOf(call);
         setParameter(Fields.VOLATILITY_STRESS, BTC, 0, 2_000_000);
-        (uint256 price,) = engine.markOf(call);
+        (uint256 price,) = lens.markOf(call);
         assertEq(price, before);
         setVolatility(BTC, 61);
-        (price,) = engine.markOf(call);
+        (price,) = lens.markOf(call);
         assertGt(price, before);
     }
 
     function test_greeksOf_matchesReference() public {
         uint64 account = _holdMixed();
-        Greeks[] memory greeks = engine.greeksOf(account);
+        Greeks[] memory greeks = lens.greeksOf(account);
         assertEq(greeks.length, 2);
         assertEq(greeks[0].underlying, BTC);
         assertApproxEqRel(greeks[0].delta, 0.189488970026522e18, EXACT);
@@ -256,7 +254,7 @@ contract MarginEngineOptionsTest is Accounts {
     function test_marginOf_premiumIsPaidUpFront() public {
         uint64 account = openAccount(trader, 100_000);
         Instrument call = listOption(BTC, uint40(start + 30 days), 55_000, false);
-        (uint256 mark,) = engine.markOf(call);
+        (uint256 mark,) = lens.markOf(call);
         trade(account, makerAccount, call, 2e18, mark);
         Margin memory margin = engine.marginOf(account);
         assertApproxEqAbs(margin.cash, 100_000e18 - 3201.38465785444e18, 1e10);
@@ -281,7 +279,7 @@ contract MarginEngineOptionsTest is Accounts {
     function test_scenarioLosses_giveTheRequirement() public {
         uint64 account = _holdMixed();
         Margin memory margin = engine.marginOf(account);
-        ScenarioLosses[] memory losses = engine.scenarioLosses(account);
+        ScenarioLosses[] memory losses = lens.scenarioLosses(account);
         assertEq(losses[0].underlying, BTC);
         assertEq(losses[1].underlying, ETH);
         _checkLosses(losses[0].initial, losses[1].initial, margin.initial);
@@ -289,6 +287,78 @@ contract MarginEngineOptionsTest is Accounts {
         // Nothing moves at node 13 but what is aged, and the error of the kernel.
         assertGt(losses[0].initial[13], 0);
         assertLt(losses[0].initial[13], 500e18);
+    }
+
+    // ─── A part of the nodes
+
+    /// @notice LIQUIDATE: whoever is liquidatable by some nodes is liquidatable by all of them.
+    function testFuzz_marginAt_asksForNoMoreThanMarginOf(uint256 nodes, uint256[2] memory dollars, bool few) public {
+        uint64 account = _holdMixed();
+        setPrice(BTC, bound(dollars[0], 30_000, 70_000));
+        setPrice(ETH, bound(dollars[1], 1200, 3000));
+        if (few) nodes = 1 << nodes % 30 | 1 << (nodes >> 8) % 30;
+        Margin memory part = engine.marginAt(account, nodes);
+        Margin memory margin = engine.marginOf(account);
+        assertEq(part.equity, margin.equity);
+        assertLe(part.initial.total, margin.initial.total);
+        assertLe(part.maintenance.total, margin.maintenance.total);
+        assertLe(part.initial.standalone, margin.initial.standalone);
+        assertLe(part.initial.joint, margin.initial.joint);
+        assertLe(part.maintenance.expectedShortfall, margin.maintenance.expectedShortfall);
+    }
+
+    function test_marginAt_isMarginOfWhereWhatDecidesIsAmongThem() public {
+        uint64 account = _holdMixed();
+        Margin memory margin = engine.marginOf(account);
+        assertEq(abi.encode(engine.marginAt(account, (1 << 30) - 1)), abi.encode(margin), "all of them");
+
+        ScenarioLosses[] memory losses = lens.scenarioLosses(account);
+        uint256 nodes = 1 << margin.initial.worstNode | 1 << margin.maintenance.worstNode;
+        for (uint256 i; i < 2; ++i) {
+            nodes |= 1 << _worstOf(losses[i].initial) | 1 << _worstOf(losses[i].maintenance);
+        }
+        Margin memory part = engine.marginAt(account, nodes);
+        assertEq(part.initial.total, margin.initial.total);
+        assertEq(part.maintenance.total, margin.maintenance.total);
+        assertEq(part.initial.grid, margin.initial.grid);
+        assertEq(part.initial.expectedShortfall, 0, "the Greeks were not asked for");
+        part = engine.marginAt(account, nodes ^ 1 << margin.initial.worstNode | 1 << 29);
+        assertLt(part.initial.joint, margin.initial.joint);
+        assertEq(part.initial.expectedShortfall, margin.initial.expectedShortfall);
+        assertEq(engine.marginAt(account, 0).initial.grid, 0);
+    }
+
+    // ─── Reductions
+
+    function test_isReduction_asksForRiskAndHealth() public {
+        uint64 account = _holdMixed();
+        Portfolio memory before = house.portfolioOf(account);
+        assertTrue(engine.isReduction(account, before), "nothing has changed");
+        before.cash += 1;
+        assertFalse(engine.isReduction(account, before), "equity has fallen");
+        before.cash = -1e24;
+        assertTrue(engine.isReduction(account, before), "less is lost than before");
+
+        before = house.portfolioOf(account);
+        for (uint256 i; i < before.positions.length; ++i) {
+            before.positions[i].size /= 2;
+        }
+        before.cash = -1e24;
+        assertFalse(engine.isReduction(account, before), "the requirements were half of it");
+        for (uint256 i; i < before.positions.length; ++i) {
+            before.positions[i].size *= 4;
+        }
+        assertTrue(engine.isReduction(account, before), "they were twice that");
+    }
+
+    function test_isReduction_isNoneWhereEquityFallsBelowZero() public {
+        uint64 account = openAccount(trader, 8000);
+        trade(account, makerAccount, btcPerpetual, 1e18, 50_000e18);
+        setPrice(BTC, 41_000);
+        Portfolio memory before = house.portfolioOf(account);
+        assertTrue(engine.isReduction(account, before));
+        before.cash += 2000e18;
+        assertFalse(engine.isReduction(account, before));
     }
 
     function test_marginOf_revertsIfTheSurfaceIsNotCalibrated() public {
@@ -630,21 +700,16 @@ contract MarginEngineOptionsTest is Accounts {
     /// @notice A volatility feed that answers no more: the maintenance level takes its place, and nothing stands still.
     function test_marginOf_answersWithoutAVolatilityFeed() public {
         Portfolio memory book = _book(_option(BTC, 30 days, 55_000, false, -2e18));
-        FaultyFeed faulty = new FaultyFeed(5);
-        faulty.setRound(1, 60_000, block.timestamp);
-        IVolatilityOracle.VolatilityFeed memory feed = volatilityOracle.feedOf(BTC);
-        feed.feed = address(faulty);
-        volatilityOracle.setVolatilityFeed(BTC, feed);
         Margin memory before = engine.marginOfPortfolio(book);
         assertTrue(before.fresh);
-        faulty.setRound(2, 0, block.timestamp);
+        volatilityFeeds[BTC].push(0);
         Margin memory margin = engine.marginOfPortfolio(book);
         assertFalse(margin.fresh);
         assertEq(margin.underlyings[0].volatilityMark, margin.underlyings[0].volatilityMaintenance);
         assertGt(margin.initial.total, before.initial.total);
         _requireOrder(margin);
         // Out of date it still says what an option is worth.
-        faulty.setRound(3, 60_000, block.timestamp);
+        volatilityFeeds[BTC].push(60_000);
         vm.warp(block.timestamp + 1 days + 1);
         priceFeeds[BTC].push(50_000e8);
         margin = engine.marginOfPortfolio(book);
@@ -701,6 +766,12 @@ contract MarginEngineOptionsTest is Accounts {
         assertApproxEqAbs(uint256(worst[0] + worst[1]), requirement.standalone, 2);
         assertApproxEqAbs(uint256(worst[2]), requirement.joint, 2);
         assertEq(node, requirement.worstNode);
+    }
+
+    function _worstOf(int256[29] memory losses) private pure returns (uint256 worst) {
+        for (uint256 node = 1; node < 29; ++node) {
+            if (losses[node] > losses[worst]) worst = node;
+        }
     }
 
     function _requireSame(Requirement memory synthetic, Requirement memory perpetual) private pure {
@@ -860,7 +931,7 @@ contract MarginEngineOptionsTest is Accounts {
             if (instrument.isOption()) {
                 listOption(instrument.underlying(), instrument.expiry(), instrument.strike() / WAD, instrument.isPut());
             }
-            (uint256 mark,) = engine.markOf(instrument);
+            (uint256 mark,) = lens.markOf(instrument);
             trade(account, makerAccount, instrument, positions[i].size, mark);
         }
     }

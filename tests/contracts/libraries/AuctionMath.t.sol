@@ -59,6 +59,34 @@ contract AuctionMathTest is Test {
         assertGe(left + int256(target), wanted, "off by more than rounding");
     }
 
+    // ─── debt in full, the rest at the price of cash
+
+    function test_inCashUp_paysADebtInFullAndTheRestAtItsPrice() public pure {
+        assertEq(AuctionMath.inCashUp(100e18, 50e18, 1e18), 100e18);
+        assertEq(AuctionMath.inCashUp(100e18, 50e18, 0.8e18), 125e18);
+        assertEq(AuctionMath.inCashUp(100e18, -20e18, 0.8e18), 120e18);
+        assertEq(AuctionMath.inCashUp(100e18, -100e18, 0.8e18), 100e18);
+        assertEq(AuctionMath.inCashUp(100e18, type(int256).min, 0.8e18), 100e18);
+        assertEq(AuctionMath.inCashUp(1, 0, 0.9e18), 2); // up
+        assertEq(AuctionMath.inCashUp(0, -5, 0.5e18), 0);
+    }
+
+    /// @notice The holder gains so many dollars and, but for a unit of rounding, no more.
+    function testFuzz_inCashUp_isWorthTheDollars(uint256 dollars, int256 held, uint256 cashPrice) public pure {
+        dollars = bound(dollars, 0, 1e36);
+        held = bound(held, -1e36, 1e36);
+        cashPrice = bound(cashPrice, 0.01e18, WAD);
+        uint256 paid = AuctionMath.inCashUp(dollars, held, cashPrice);
+        assertGe(paid, dollars);
+        int256 gain = _value(held + int256(paid), cashPrice) - _value(held, cashPrice);
+        assertGe(gain, int256(dollars) - 1);
+        assertLe(gain, int256(dollars) + 2);
+    }
+
+    function _value(int256 cash, uint256 cashPrice) private pure returns (int256) {
+        return cash <= 0 ? cash : cash * int256(cashPrice) / int256(WAD);
+    }
+
     // ─── amount · fraction
 
     function test_share_roundsAsItsNameSays() public pure {

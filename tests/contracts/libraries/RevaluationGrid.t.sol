@@ -108,6 +108,35 @@ contract RevaluationGridTest is Test {
         assertLe(largest, uint256(4000e18) >> 46);
     }
 
+    // ─── A part of the nodes
+
+    /// @notice What is wanted is the same to the last bit as where all is, inside the table and outside.
+    function testFuzz_subtract_isTheSameForAPartOfTheNodes(uint256[6] memory seeds, uint256 wanted, bool few)
+        public
+        view
+    {
+        Case memory one = _anyCase(seeds);
+        // Few enough that most rows are a sequence with gaps, or nothing.
+        if (few) wanted = 1 << wanted % 33 | 1 << (wanted >> 8) % 33 | 1 << (wanted >> 16) % 33;
+        wanted &= Grid.ALL;
+        int256[33] memory all = _losses(one, 1e18);
+        int256[33] memory part = _losses(one, 1e18, wanted);
+        for (uint256 i; i < 33; ++i) {
+            // What lies between may be anything.
+            if (wanted >> i & 1 != 0) assertEq(part[i], all[i], "wanted");
+        }
+    }
+
+    function test_rowsOf_isTheShortestSequenceOfEachVolatility() public pure {
+        assertEq(Grid.rowsOf(0), 0);
+        assertEq(Grid.rowsOf(Grid.ALL), 9 << 80 | 1 << 72 | 11 << 48 | 1 << 40 | 9 << 16 | 1 << 8);
+        assertEq(Grid.rowsOf(1 << 14), (4 | 1 << 8 | 1 << 16) << 64, "price 4, volatility up");
+        assertEq(Grid.rowsOf(1 | 1 << 24), 0 | 8 << 8 | 2 << 16, "both ends");
+        assertEq(Grid.rowsOf(1 << 3 | 1 << 9 | 1 << 15), 1 | 2 << 8 | 3 << 16, "every second");
+        assertEq(Grid.rowsOf(1 << 3 | 1 << 9 | 1 << 12), 1 | 1 << 8 | 4 << 16, "no sequence");
+        assertEq(Grid.rowsOf(1 << Grid.EXTREME_DOWN | 1 << Grid.EXTREME_UP), (9 | 1 << 8 | 2 << 16) << 32, "extremes");
+    }
+
     // ─── Shape
 
     function test_stepOf_isNineWithinTheRangeAndTwoAtTwiceIt() public pure {
@@ -193,18 +222,20 @@ contract RevaluationGridTest is Test {
         return FixedPoint.lnWad(int256(one.forward)) - FixedPoint.lnWad(int256(one.strike));
     }
 
-    function _losses(Case memory one, int256 size) private view returns (int256[33] memory losses) {
+    function _losses(Case memory one, int256 size) private view returns (int256[33] memory) {
+        return _losses(one, size, Grid.ALL);
+    }
+
+    function _losses(Case memory one, int256 size, uint256 wanted) private view returns (int256[33] memory losses) {
         Grid.Kernel memory kernel;
-        uint256[22] memory nodes = Grid.nodesOf(one.range);
-        Grid.setForward(nodes, one.forward, one.range);
+        uint256[33] memory nodes = Grid.nodesOf(one.range, wanted);
+        Grid.setForward(nodes, one.forward);
         kernel.table = NormalDistribution.Table.unwrap(NormalDistribution.load(data));
         kernel.strike = one.strike;
         kernel.size = size;
         kernel.logMoneyness = Grid.toQ57(_logMoneyness(one));
-        assembly ("memory-safe") {
-            mstore(add(kernel, 0x20), nodes)
-            mstore(add(kernel, 0x40), losses)
-        }
+        kernel.rows = Grid.rowsOf(wanted);
+        Grid.aim(kernel, nodes, losses);
         Grid.subtract(kernel, one.deviation, one.risen, one.fallen);
     }
 

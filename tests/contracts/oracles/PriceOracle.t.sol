@@ -11,12 +11,19 @@ import { FaultyFeed } from "contracts/testing/FaultyFeed.sol";
 /// @notice ORACLE: a price that passed every check, or a revert that says which failed.
 contract PriceOracleTest is Oracles {
     uint16 private constant ETH = 2;
+    uint16 private constant UNSET = 3;
     FaultyFeed private feed;
 
     function setUp() public override {
         super.setUp();
         feed = faultyPriceFeed();
-        priceOracle.setPriceFeed(ETH, priceFeed(address(feed)));
+        useFeed(priceFeed(address(feed)));
+    }
+
+    /// @dev Another oracle, with this as ETH's first feed.
+    function useFeed(IPriceOracle.PriceFeed memory configuration) private {
+        deployOracles(priceFeed(address(prices)), volatilityFeed(address(volatilities)));
+        priceOracle.setPriceFeed(ETH, configuration);
     }
 
     function expectPrice(bytes memory revertData) private {
@@ -25,8 +32,11 @@ contract PriceOracleTest is Oracles {
     }
 
     function expectConfiguration(IPriceOracle.PriceFeed memory configuration, string memory reason) private {
-        vm.expectRevert(abi.encodeWithSelector(IPriceOracle.PriceOracleBadConfiguration.selector, ETH, reason));
-        priceOracle.setPriceFeed(ETH, configuration);
+        bytes4 selector = IPriceOracle.PriceOracleBadConfiguration.selector;
+        vm.expectRevert(abi.encodeWithSelector(selector, UNSET, reason));
+        priceOracle.setPriceFeed(UNSET, configuration);
+        vm.expectRevert(abi.encodeWithSelector(selector, ETH, reason));
+        priceOracle.proposePriceFeed(ETH, configuration);
     }
 
     function withSecondary(address secondary) private view returns (IPriceOracle.PriceFeed memory configuration) {
@@ -47,7 +57,7 @@ contract PriceOracleTest is Oracles {
 
     function test_price_readsChainlinksOwnAggregator() public {
         MockV3Aggregator aggregator = new MockV3Aggregator(18, 2345.67e18);
-        priceOracle.setPriceFeed(ETH, priceFeed(address(aggregator)));
+        useFeed(priceFeed(address(aggregator)));
         (uint256 price, uint256 age) = priceOracle.price(ETH);
         assertEq(price, 2345.67e18);
         assertEq(age, 0);
@@ -60,7 +70,7 @@ contract PriceOracleTest is Oracles {
         dollars = bound(dollars, 1000, 1_000_000);
         FaultyFeed scaled = new FaultyFeed(decimals);
         scaled.setRound(1, int256(dollars * 10 ** decimals), START);
-        priceOracle.setPriceFeed(ETH, priceFeed(address(scaled)));
+        useFeed(priceFeed(address(scaled)));
         (uint256 price,) = priceOracle.price(ETH);
         assertEq(price, dollars * WAD);
     }
@@ -68,7 +78,7 @@ contract PriceOracleTest is Oracles {
     function test_price_roundsDown() public {
         FaultyFeed scaled = new FaultyFeed(20);
         scaled.setRound(1, 2000e20 + 199, START);
-        priceOracle.setPriceFeed(ETH, priceFeed(address(scaled)));
+        useFeed(priceFeed(address(scaled)));
         (uint256 price,) = priceOracle.price(ETH);
         assertEq(price, 2000e18 + 1);
     }
@@ -143,7 +153,7 @@ contract PriceOracleTest is Oracles {
 
     function testFuzz_price_allowsTheSecondFeedItsDeviationOnly(uint256 other) public {
         FaultyFeed second = faultyPriceFeed();
-        priceOracle.setPriceFeed(ETH, withSecondary(address(second)));
+        useFeed(withSecondary(address(second)));
         other = bound(other, 30_000e8, 50_000e8);
         second.setRound(8, int256(other), START);
         uint256 lower = other < 40_000e8 ? other : 40_000e8;
@@ -162,7 +172,7 @@ contract PriceOracleTest is Oracles {
 
     function test_price_revertsIfTheSecondFeedFailsAnyCheck() public {
         FaultyFeed second = faultyPriceFeed();
-        priceOracle.setPriceFeed(ETH, withSecondary(address(second)));
+        useFeed(withSecondary(address(second)));
         pass(10 minutes + 1);
         expectPrice(abi.encodeWithSelector(IPriceOracle.PriceOracleStale.selector, address(second), START, 10 minutes));
         second.setRound(8, 0, START + 10 minutes);
@@ -196,9 +206,6 @@ contract PriceOracleTest is Oracles {
         expectPrice(abi.encodeWithSelector(IPriceOracle.PriceOracleSequencerDown.selector, START + 1 days, 30 minutes));
         sequencer.setMode(FaultyFeed.Mode.REVERT);
         expectPrice(err(IPriceOracle.PriceOracleUnreachable.selector, address(sequencer)));
-
-        priceOracle.setSequencerFeed(address(0), 0);
-        priceOracle.price(ETH);
     }
 
     function test_setSequencerFeed_revertsIfItMakesNoSense() public {
@@ -278,10 +285,10 @@ contract PriceOracleTest is Oracles {
         (expected.decimals, expected.secondaryDecimals) = (8, 8);
         configuration.decimals = 77;
         vm.expectEmit(address(priceOracle));
-        emit IPriceOracle.PriceFeedSet(ETH, expected);
-        priceOracle.setPriceFeed(ETH, configuration);
-        assertEq(abi.encode(priceOracle.feedOf(ETH)), abi.encode(expected));
-        assertTrue(priceOracle.hasFeed(ETH));
+        emit IPriceOracle.PriceFeedSet(UNSET, expected);
+        priceOracle.setPriceFeed(UNSET, configuration);
+        assertEq(abi.encode(priceOracle.feedOf(UNSET)), abi.encode(expected));
+        assertTrue(priceOracle.hasFeed(UNSET));
         assertFalse(priceOracle.hasFeed(0));
     }
 
@@ -321,7 +328,7 @@ contract PriceOracleTest is Oracles {
 
     function test_setPriceFeed_revertsIfTheFeedFailsNow() public {
         vm.expectRevert(err(IPriceOracle.PriceOracleUnreachable.selector, attacker));
-        priceOracle.setPriceFeed(ETH, priceFeed(attacker));
+        priceOracle.setPriceFeed(UNSET, priceFeed(attacker));
         IPriceOracle.PriceFeed memory narrow = priceFeed(address(feed));
         narrow.maximum = 39_999e18;
         vm.expectRevert(
@@ -329,18 +336,31 @@ contract PriceOracleTest is Oracles {
                 IPriceOracle.PriceOracleOutOfBounds.selector, address(feed), 40_000e18, 1000e18, 39_999e18
             )
         );
-        priceOracle.setPriceFeed(ETH, narrow);
+        priceOracle.setPriceFeed(UNSET, narrow);
         pass(2 hours);
         vm.expectRevert(abi.encodeWithSelector(IPriceOracle.PriceOracleStale.selector, address(feed), START, 1 hours));
-        priceOracle.setPriceFeed(ETH, priceFeed(address(feed)));
+        priceOracle.setPriceFeed(UNSET, priceFeed(address(feed)));
     }
 
-    function test_set_revertsIfNotAuthorised() public {
+    function test_setPriceFeed_revertsIfThereIsOne() public {
+        vm.expectRevert(abi.encodeWithSelector(IPriceOracle.PriceOracleFeedInUse.selector, ETH, feed));
+        priceOracle.setPriceFeed(ETH, priceFeed(address(prices)));
+    }
+
+    function test_setAndPropose_revertIfNotAuthorised() public {
         bytes memory unauthorised = abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, attacker);
         vm.startPrank(attacker);
         vm.expectRevert(unauthorised);
         priceOracle.setPriceFeed(ETH, priceFeed(address(feed)));
         vm.expectRevert(unauthorised);
         priceOracle.setSequencerFeed(address(0), 0);
+        vm.expectRevert(unauthorised);
+        priceOracle.proposePriceFeed(ETH, priceFeed(address(prices)));
+        vm.expectRevert(unauthorised);
+        priceOracle.proposeSequencerFeed(address(0), 0);
+        vm.expectRevert(unauthorised);
+        priceOracle.cancelPriceFeed(ETH);
+        vm.expectRevert(unauthorised);
+        priceOracle.cancelSequencerFeed();
     }
 }

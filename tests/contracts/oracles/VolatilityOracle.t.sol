@@ -7,7 +7,6 @@ import { IAccessManaged } from "@openzeppelin/contracts/access/manager/IAccessMa
 import { Oracles } from "../support/Oracles.sol";
 import { IVolatilityOracle } from "contracts/interfaces/IVolatilityOracle.sol";
 import { VolatilityMath } from "contracts/libraries/VolatilityMath.sol";
-import { PushedFeed } from "contracts/oracles/PushedFeed.sol";
 import { VolatilityOracle } from "contracts/oracles/VolatilityOracle.sol";
 import { FaultyFeed } from "contracts/testing/FaultyFeed.sol";
 import { FieldLibrary as Fields } from "contracts/types/Field.sol";
@@ -25,17 +24,17 @@ contract VolatilityOracleTest is Oracles {
         (,, volatility,,) = volatilityOracle.levels(BTC);
     }
 
-    /// @dev Put a faulty feed in place of BTC's volatility feed, answering 80% until told otherwise.
+    /// @dev Oracles with a faulty volatility feed, answering 80% until told otherwise.
     function breakable() private returns (FaultyFeed feed) {
         feed = new FaultyFeed(5);
         feed.setRound(1, 0.8e5, vm.getBlockTimestamp());
-        volatilityOracle.setVolatilityFeed(BTC, volatilityFeed(address(feed)));
+        deployOracles(priceFeed(address(prices)), volatilityFeed(address(feed)));
     }
 
-    /// @dev Put a faulty feed in place of BTC's price feed.
+    /// @dev Oracles with a faulty price feed, answering 40 000 until told otherwise.
     function breakablePrice() private returns (FaultyFeed feed) {
         feed = faultyPriceFeed();
-        priceOracle.setPriceFeed(BTC, priceFeed(address(feed)));
+        deployOracles(priceFeed(address(feed)), volatilityFeed(address(volatilities)));
     }
 
     function expectConfiguration(
@@ -43,10 +42,12 @@ contract VolatilityOracleTest is Oracles {
         IVolatilityOracle.VolatilityFeed memory configuration,
         string memory reason
     ) private {
-        vm.expectRevert(
-            abi.encodeWithSelector(IVolatilityOracle.VolatilityOracleBadConfiguration.selector, underlying, reason)
-        );
+        bytes4 selector = IVolatilityOracle.VolatilityOracleBadConfiguration.selector;
+        vm.expectRevert(abi.encodeWithSelector(selector, underlying, reason));
         volatilityOracle.setVolatilityFeed(underlying, configuration);
+        if (!priceOracle.hasFeed(underlying)) return;
+        vm.expectRevert(abi.encodeWithSelector(selector, BTC, reason));
+        volatilityOracle.proposeVolatilityFeed(BTC, configuration);
     }
 
     // ─── levels
@@ -310,14 +311,14 @@ contract VolatilityOracleTest is Oracles {
         MockV3Aggregator percent = new MockV3Aggregator(5, 63.25e5);
         IVolatilityOracle.VolatilityFeed memory configuration = volatilityFeed(address(percent));
         configuration.scale = 1e16;
-        volatilityOracle.setVolatilityFeed(BTC, configuration);
+        deployOracles(priceFeed(address(prices)), configuration);
         (uint256 volatility, uint256 age, bool ok) = volatilityOracle.reported(BTC);
         assertEq(volatility, 0.6325e18);
         assertEq(age, 0);
         assertTrue(ok);
         percent.updateAnswer(4.2e5);
         configuration.scale = 191_049_731_745_428_002; // √365·10^16, from mpmath
-        volatilityOracle.setVolatilityFeed(BTC, configuration);
+        deployOracles(priceFeed(address(prices)), configuration);
         (volatility,,) = volatilityOracle.reported(BTC);
         // 4.2% · √365
         assertApproxEqRel(volatility, 0.802408873330797614e18, 10);
@@ -338,6 +339,7 @@ contract VolatilityOracleTest is Oracles {
         assertEq(state.variance, 0.64e18);
         assertEq(state.maintenance, BLEND);
         assertEq(state.pokedAt, START + 60);
+        assertEq(state.source, address(prices));
     }
 
     function test_poke_startsFromTheStressedLevelIfTheFeedFails() public {
@@ -400,7 +402,7 @@ contract VolatilityOracleTest is Oracles {
         FaultyFeed feed = faultyPriceFeed();
         uint80 phase = 1 << 64;
         feed.setRound(phase + 7, 40_000e8, START);
-        priceOracle.setPriceFeed(BTC, priceFeed(address(feed)));
+        deployOracles(priceFeed(address(feed)), volatilityFeed(address(volatilities)));
         volatilityOracle.poke(BTC, 10);
         pass(600);
         feed.setRound(2 * phase + 2000, 41_000e8, START + 600);
@@ -418,12 +420,11 @@ contract VolatilityOracleTest is Oracles {
         feed.setRound(1000, 40_000e8, START);
         volatilityOracle.poke(BTC, 10);
         pass(60);
-        PushedFeed replacement = new PushedFeed(address(manager), 8, "BTC / USD again");
-        replacement.push(40_400e8);
-        priceOracle.setPriceFeed(BTC, priceFeed(address(replacement)));
+        feed.setRound(1, 40_400e8, START + 60);
         assertEq(volatilityOracle.poke(BTC, 10), 1);
-        assertEq(volatilityOracle.stateOf(BTC).roundId, 1);
-        assertEq(volatilityOracle.stateOf(BTC).roundPrice, 40_400e18);
+        IVolatilityOracle.VolatilityState memory state = volatilityOracle.stateOf(BTC);
+        assertEq(state.roundId, 1);
+        assertEq(state.variance, VolatilityMath.updateVariance(0.64e18, 40_000e18, 40_400e18, 60, 6 hours));
     }
 
     function test_poke_cannotBeStuffed() public {
@@ -483,36 +484,48 @@ contract VolatilityOracleTest is Oracles {
         feed.setRound(1, 0.5e3, START);
         IVolatilityOracle.VolatilityFeed memory expected = volatilityFeed(address(feed));
         expected.decimals = 3;
+        priceOracle.setPriceFeed(ETH, priceFeed(address(prices)));
         vm.expectEmit(address(volatilityOracle));
-        emit IVolatilityOracle.VolatilityFeedSet(BTC, expected);
-        volatilityOracle.setVolatilityFeed(BTC, volatilityFeed(address(feed)));
-        assertEq(abi.encode(volatilityOracle.feedOf(BTC)), abi.encode(expected));
+        emit IVolatilityOracle.VolatilityFeedSet(ETH, expected);
+        volatilityOracle.setVolatilityFeed(ETH, volatilityFeed(address(feed)));
+        assertEq(abi.encode(volatilityOracle.feedOf(ETH)), abi.encode(expected));
     }
 
     function test_setVolatilityFeed_revertsIfItMakesNoSense() public {
         IVolatilityOracle.VolatilityFeed memory bad = volatilityFeed(address(volatilities));
         expectConfiguration(ETH, bad, "the underlying needs a price feed first");
         expectConfiguration(0, bad, "the underlying needs a price feed first");
+        priceOracle.setPriceFeed(ETH, priceFeed(address(prices)));
         bad.heartbeat = 0;
-        expectConfiguration(BTC, bad, "heartbeat must be 1 second to 7 days");
+        expectConfiguration(ETH, bad, "heartbeat must be 1 second to 7 days");
         bad.heartbeat = 7 days + 1;
-        expectConfiguration(BTC, bad, "heartbeat must be 1 second to 7 days");
+        expectConfiguration(ETH, bad, "heartbeat must be 1 second to 7 days");
         bad = volatilityFeed(address(volatilities));
         bad.minimum = 0;
-        expectConfiguration(BTC, bad, "bounds must satisfy 0 < minimum < maximum");
+        expectConfiguration(ETH, bad, "bounds must satisfy 0 < minimum < maximum");
         bad.minimum = bad.maximum;
-        expectConfiguration(BTC, bad, "bounds must satisfy 0 < minimum < maximum");
+        expectConfiguration(ETH, bad, "bounds must satisfy 0 < minimum < maximum");
         bad = volatilityFeed(address(volatilities));
         bad.scale = 0;
-        expectConfiguration(BTC, bad, "scale must be above 0");
-        expectConfiguration(BTC, volatilityFeed(attacker), "the feed does not answer");
-        expectConfiguration(BTC, volatilityFeed(address(new FaultyFeed(37))), "feeds may have at most 36 decimals");
-        expectConfiguration(BTC, volatilityFeed(address(new FaultyFeed(5))), "the feed fails a check now");
+        expectConfiguration(ETH, bad, "scale must be above 0");
+        expectConfiguration(ETH, volatilityFeed(attacker), "the feed does not answer");
+        expectConfiguration(ETH, volatilityFeed(address(new FaultyFeed(37))), "feeds may have at most 36 decimals");
+        expectConfiguration(ETH, volatilityFeed(address(new FaultyFeed(5))), "the feed fails a check now");
     }
 
-    function test_setVolatilityFeed_revertsIfNotAuthorised() public {
-        vm.prank(attacker);
-        vm.expectRevert(abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, attacker));
+    function test_setAndPropose_revertIfNotAuthorised() public {
+        bytes memory unauthorised = abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, attacker);
+        vm.startPrank(attacker);
+        vm.expectRevert(unauthorised);
+        volatilityOracle.setVolatilityFeed(BTC, volatilityFeed(address(volatilities)));
+        vm.expectRevert(unauthorised);
+        volatilityOracle.proposeVolatilityFeed(BTC, volatilityFeed(address(volatilities)));
+        vm.expectRevert(unauthorised);
+        volatilityOracle.cancelVolatilityFeed(BTC);
+    }
+
+    function test_setVolatilityFeed_revertsIfThereIsOne() public {
+        vm.expectRevert(abi.encodeWithSelector(IVolatilityOracle.VolatilityOracleFeedInUse.selector, BTC, volatilities));
         volatilityOracle.setVolatilityFeed(BTC, volatilityFeed(address(volatilities)));
     }
 

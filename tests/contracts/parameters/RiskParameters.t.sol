@@ -310,6 +310,9 @@ contract RiskParametersTest is Oracles {
             abi.encodeWithSelector(IRiskParameters.RiskParametersOutOfBounds.selector, Fields.IMPACT, 499, 10, 400)
         );
         applyBundle(changes(Fields.IMPACT, BTC, 0, 499));
+        applyBundle(changes(Fields.IMPACT, BTC, 0, 10));
+        applyBundle(changes(Fields.IMPACT, BTC, 0, 400));
+        assertEq(riskParameters.get(Fields.IMPACT, BTC, 0), 400, "both bounds are allowed values");
         _bounds(Fields.IMPACT, 0, 0);
         vm.expectRevert(abi.encodeWithSelector(IRiskParameters.RiskParametersUnknownField.selector, Fields.IMPACT));
         applyBundle(changes(Fields.IMPACT, BTC, 0, 0));
@@ -358,6 +361,11 @@ contract RiskParametersTest is Oracles {
         (underlyings[0], underlyings[1]) = (ETH, BTC);
         vm.expectRevert(
             abi.encodeWithSelector(IRiskParameters.RiskParametersWrongScope.selector, Fields.CORRELATION_LOW, ETH, BTC)
+        );
+        riskParameters.snapshot(underlyings, false);
+        underlyings[1] = ETH;
+        vm.expectRevert(
+            abi.encodeWithSelector(IRiskParameters.RiskParametersWrongScope.selector, Fields.CORRELATION_LOW, ETH, ETH)
         );
         riskParameters.snapshot(underlyings, false);
         riskParameters.snapshot(new uint16[](0), true);

@@ -54,8 +54,8 @@ abstract contract Accounts is System {
         return liquidation.bid(account, keeperAccount, fraction, ANY_PRICE, ANY_NONCE);
     }
 
-    /// @dev CASH, ZERO-SUM and the open interest. `rounding` [wad] is what shared losses and payoffs may have left behind, a
-    /// wei for each position settled; exact without them.
+    /// @dev CASH, ZERO-SUM and the open interest. `rounding` [wad] is what shared losses, payoffs, funding and interest may have
+    /// left behind, a wei or so for each position and settlement; exact without them.
     function requireBooks(uint256 rounding) internal view {
         int256 claims = int256(house.fees());
         uint256 positive;
@@ -92,8 +92,9 @@ abstract contract Accounts is System {
             assertEq(uint256(long[underlying]), house.openInterestOf(underlying), "open interest");
         }
         uint256 held = house.heldOf(CASH);
-        assertLe(claims, int256(held * 1e12), "CASH: claims above what is held");
-        assertGe(claims, int256(held * 1e12) - int256(rounding), "CASH: money without an owner");
+        int256 backed = int256(held * 1e12 + house.pendingLoss());
+        assertLe(claims, backed, "CASH: claims above what is held");
+        assertGe(claims, backed - int256(rounding), "CASH: money without an owner");
         assertEq(dollar.balanceOf(address(house)), held, "CASH: dollars");
         assertLe(positive, house.positiveCash(), "LOSS: positive cash undercounted");
         assertGe(positive + rounding, house.positiveCash(), "LOSS: positive cash overcounted");

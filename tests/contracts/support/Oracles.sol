@@ -38,17 +38,23 @@ abstract contract Oracles is Test {
     function setUp() public virtual {
         vm.warp(START);
         manager = new AccessManager(address(this));
-        priceOracle = new PriceOracle(address(manager));
         riskParameters = new RiskParameters(address(manager));
-        volatilityOracle = new VolatilityOracle(address(manager), priceOracle, riskParameters);
         prices = new PushedFeed(address(manager), 8, "BTC / USD");
         volatilities = new PushedFeed(address(manager), 5, "BTC volatility");
         prices.push(40_000e8);
         volatilities.push(0.8e5);
-        priceOracle.setPriceFeed(BTC, priceFeed(address(prices)));
-
         setVolatilityParameters(0.25e6);
-        volatilityOracle.setVolatilityFeed(BTC, volatilityFeed(address(volatilities)));
+        deployOracles(priceFeed(address(prices)), volatilityFeed(address(volatilities)));
+    }
+
+    /// @dev Oracles with these as BTC's first feeds: one in use is changed slowly, and only for another that agrees.
+    function deployOracles(IPriceOracle.PriceFeed memory price, IVolatilityOracle.VolatilityFeed memory volatility)
+        internal
+    {
+        priceOracle = new PriceOracle(address(manager));
+        volatilityOracle = new VolatilityOracle(address(manager), priceOracle, riskParameters);
+        priceOracle.setPriceFeed(BTC, price);
+        volatilityOracle.setVolatilityFeed(BTC, volatility);
     }
 
     function priceFeed(address feed) internal pure returns (IPriceOracle.PriceFeed memory configuration) {

@@ -7,7 +7,9 @@ import { InstrumentRegistry } from "contracts/InstrumentRegistry.sol";
 import { InsuranceFund } from "contracts/InsuranceFund.sol";
 import { LiquidationEngine } from "contracts/LiquidationEngine.sol";
 import { MarginEngine } from "contracts/MarginEngine.sol";
+import { MarginLens } from "contracts/MarginLens.sol";
 import { NormalTable } from "contracts/NormalTable.sol";
+import { OrderGateway } from "contracts/OrderGateway.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
 import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
@@ -46,8 +48,10 @@ abstract contract System is Test {
     InstrumentRegistry internal registry;
     ClearingHouse internal house;
     MarginEngine internal engine;
+    MarginLens internal lens;
     LiquidationEngine internal liquidation;
     InsuranceFund internal fund;
+    OrderGateway internal gateway;
     TestToken internal dollar;
     TestToken internal weth;
     TestToken internal wbtc;
@@ -76,9 +80,11 @@ abstract contract System is Test {
         engine = new MarginEngine(
             house, priceOracle, volatilityOracle, riskParameters, registry, address(new NormalTable())
         );
-        liquidation = new LiquidationEngine(address(manager), house, auctionParameters());
+        lens = new MarginLens(house, priceOracle, volatilityOracle, riskParameters, registry, engine.normalTable());
+        liquidation = new LiquidationEngine(address(manager), house, riskParameters, auctionParameters());
         fund = new InsuranceFund(house, dollar);
-        house.setModules(address(engine), address(liquidation), address(fund));
+        gateway = new OrderGateway(house);
+        house.setModules(address(engine), address(liquidation), address(fund), address(gateway));
 
         _addUnderlying(BTC, 50_000e8, 0.6e5);
         _addUnderlying(ETH, 2000e8, 0.8e5);
@@ -91,6 +97,8 @@ abstract contract System is Test {
         volatilityOracle.poke(ETH, 100);
 
         _fundInsurance(1_000_000e6);
+        // Nobody is flagged in the block in which parameters were set.
+        pass(12);
     }
 
     function auctionParameters() internal pure virtual returns (ILiquidationEngine.AuctionParameters memory) {
@@ -99,8 +107,13 @@ abstract contract System is Test {
             maximumDiscount: 0.5e18,
             target: 0.5e18,
             fundShare: 0.2e18,
-            flagFee: 10e18,
-            minimumRemainder: 50e18
+            nativeUnderlying: ETH,
+            minimumRemainder: 50e18,
+            minimumFee: 10e18,
+            throughput: 0.01e18,
+            maximumFee: 100e18,
+            minimumThroughput: 50_000_000e18,
+            throughputWindow: 600
         });
     }
 
@@ -300,23 +313,23 @@ abstract contract System is Test {
             size: int128(size),
             limitPrice: uint128(price),
             expiry: uint64(vm.getBlockTimestamp() + 1 hours),
-            epoch: house.epochOf(account),
+            epoch: gateway.epochOf(account),
             salt: ++_salt
         });
     }
 
     function sign(Order memory order) internal view returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(keys[order.signer], house.orderHash(order));
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(keys[order.signer], gateway.orderHash(order));
         return abi.encodePacked(r, s, v);
     }
 
-    /// @dev `taker` buys (positive size) from or sells to `maker` at a price in wad.
+    /// @dev `taker` buys (positive size) from or sells to `maker` at a price in wad, whatever the fee for moving the premium.
     function trade(uint64 taker, uint64 maker, Instrument instrument, int256 size, uint256 price) internal {
         Order memory makerOrder = orderOf(maker, instrument, -size, price);
-        Order memory takerOrder = orderOf(taker, instrument, size, price);
+        Order memory takerOrder = orderOf(taker, instrument, size, size > 0 ? type(uint128).max : 0);
         bytes memory makerSignature = sign(makerOrder);
         bytes memory takerSignature = sign(takerOrder);
-        house.settleTrade(
+        gateway.settleTrade(
             makerOrder, makerSignature, takerOrder, takerSignature, uint128(uint256(size < 0 ? -size : size))
         );
     }

@@ -2,15 +2,16 @@
 pragma solidity 0.8.30;
 
 import { Accounts } from "./support/Accounts.sol";
-import { ClearingHouse } from "contracts/ClearingHouse.sol";
+import { OrderGateway } from "contracts/OrderGateway.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
 import { IInstrumentRegistry } from "contracts/interfaces/IInstrumentRegistry.sol";
+import { IOrderGateway } from "contracts/interfaces/IOrderGateway.sol";
 import { ContractWallet } from "contracts/testing/ContractWallet.sol";
 import { Instrument, InstrumentLibrary } from "contracts/types/Instrument.sol";
 import { Order } from "contracts/types/Order.sol";
 
 /// @notice What a signed order allows, and what nobody can make of one.
-contract ClearingHouseOrdersTest is Accounts {
+contract OrderGatewayTest is Accounts {
     uint64 private account;
 
     function setUp() public override {
@@ -26,7 +27,7 @@ contract ClearingHouseOrdersTest is Accounts {
         assertEq(quote, 99_800e18);
         (int256 size, int256 paid) = house.positionOf(account, btcPerpetual);
         assertEq(size, 2e18);
-        assertEq(paid, -99_800e18);
+        assertEq(paid, -99_825e18); // and 25 for moving the premium by 100 dollars
         (size, paid) = house.positionOf(makerAccount, btcPerpetual);
         assertEq(size, -2e18);
         assertEq(paid, 99_800e18);
@@ -41,14 +42,57 @@ contract ClearingHouseOrdersTest is Accounts {
         requireBooks(0);
     }
 
+    /// @notice One BTC a hundred dollars above the index costs the taker 12.50 more, and that must be within its limit.
+    function test_settleTrade_takerLimitIncludesTheFeeForABuyer() public {
+        Order memory sell = _makerOrder(-1e18, 50_100e18);
+        Order memory buy = _takerOrder(1e18, 50_112.5e18 - 1);
+        _expectFailure(sell, buy, 1e18, _takerLimit(buy, 50_112.5e18 - 1, 50_100e18, 12.5e18));
+        _settle(sell, _takerOrder(1e18, 50_112.5e18), 1e18);
+    }
+
+    function test_settleTrade_takerLimitIncludesTheFeeForASeller() public {
+        Order memory buy = _makerOrder(1e18, 49_900e18);
+        Order memory sell = _takerOrder(-1e18, 49_887.5e18 + 1);
+        _expectFailure(buy, sell, 1e18, _takerLimit(sell, 49_887.5e18 + 1, 49_900e18, 12.5e18));
+        _settle(buy, _takerOrder(-1e18, 49_887.5e18), 1e18);
+    }
+
+    /// @notice Who sells for nothing has nothing to pay the fee with, whatever its limit.
+    function test_settleTrade_revertsIfTheFeeIsMoreThanASellerGets() public {
+        Order memory sell = _takerOrder(-1e18, 0);
+        _expectFailure(_makerOrder(1e18, 31e18), sell, 1e18, _takerLimit(sell, 0, 31e18, 31.25e18));
+        _settle(_makerOrder(1e18, 31.25e18), sell, 1e18);
+    }
+
+    /// @notice The maker pays and gets its limit price, whichever side it is on: the fee is not its business.
+    function testFuzz_settleTrade_chargesTheTakerAlone(uint256 size, uint256 price, bool takerBuys) public {
+        size = bound(size, 1e12, 5e18);
+        price = bound(price, 49_000e18, 51_000e18);
+        int256 signed = takerBuys ? int256(size) : -int256(size);
+        Order memory taker = _takerOrder(signed, takerBuys ? type(uint128).max : 0);
+        (, uint256 quote) = _settle(_makerOrder(-signed, price), taker, size);
+        (, int256 got) = house.positionOf(makerAccount, btcPerpetual);
+        (, int256 paid) = house.positionOf(account, btcPerpetual);
+        assertEq(got, takerBuys ? int256(quote) : -int256(quote));
+        assertEq(got + paid, -int256(house.fees()));
+    }
+
     function test_settleTrade_revertsIfTheOrdersDoNotCross() public {
         Order memory sell = _makerOrder(-1e18, 50_000e18);
         _expectNoMatch(sell, _takerOrder(-1e18, 50_000e18)); // same side
         _expectNoMatch(sell, _takerOrder(1e18, 50_000e18 - 1)); // buyer's limit below the price
         _expectNoMatch(_makerOrder(1e18, 50_000e18), _takerOrder(-1e18, 50_000e18 + 1)); // seller's above it
         _expectNoMatch(sell, orderOf(account, ethPerpetual, 1e18, 50_000e18)); // another instrument
-        _expectNoMatch(_makerOrder(-1e18, 1e27 + 1), _takerOrder(1e18, 1e27 + 1)); // no such price
         _expectNoMatch(_makerOrder(0, 50_000e18), _takerOrder(0, 50_000e18)); // neither side
+    }
+
+    function test_settleTrade_revertsIfThereIsNoSuchPrice() public {
+        _expectFailure(
+            _makerOrder(-1e18, 1e27 + 1),
+            _takerOrder(1e18, 1e27 + 1),
+            1e18,
+            abi.encodeWithSelector(IClearingHouse.ClearingHousePriceTooHigh.selector, 1e27 + 1)
+        );
     }
 
     function test_settleTrade_revertsIfAnOrderWantsNothing() public {
@@ -57,15 +101,13 @@ contract ClearingHouseOrdersTest is Accounts {
             _makerOrder(1e18, 50_000e18),
             nothing,
             1e18,
-            abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseOrderOverfilled.selector, house.orderHash(nothing), 0, 1e18
-            )
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayOverfilled.selector, gateway.orderHash(nothing), 0, 1e18)
         );
         _expectFailure(
             _makerOrder(-1e18, 50_000e18),
             _takerOrder(1e18, 50_000e18),
             0,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseZeroAmount.selector)
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayZeroSize.selector)
         );
     }
 
@@ -92,17 +134,17 @@ contract ClearingHouseOrdersTest is Accounts {
 
     function test_settleTrade_fillsInPartsAndNoFurther() public {
         Order memory sell = _makerOrder(-5e18, 50_000e18);
-        bytes32 hash = house.orderHash(sell);
+        bytes32 hash = gateway.orderHash(sell);
         _settle(sell, _takerOrder(2e18, 50_000e18), 2e18);
-        assertEq(house.filledOf(hash), 2e18);
+        assertEq(gateway.filledOf(hash), 2e18);
         _expectFailure(
             sell,
             _takerOrder(4e18, 50_000e18),
             3e18 + 1,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseOrderOverfilled.selector, hash, 3e18, 3e18 + 1)
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayOverfilled.selector, hash, 3e18, 3e18 + 1)
         );
         _settle(sell, _takerOrder(4e18, 50_000e18), 3e18);
-        assertEq(house.filledOf(hash), 5e18);
+        assertEq(gateway.filledOf(hash), 5e18);
         assertEq(sizeOf(account, btcPerpetual), 5e18);
     }
 
@@ -114,14 +156,14 @@ contract ClearingHouseOrdersTest is Accounts {
             sell,
             buy,
             1e18,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseOrderOverfilled.selector, house.orderHash(sell), 0, 1e18)
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayOverfilled.selector, gateway.orderHash(sell), 0, 1e18)
         );
         // Not even the smallest part.
         _expectFailure(
             sell,
             buy,
             1,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseOrderOverfilled.selector, house.orderHash(sell), 0, 1)
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayOverfilled.selector, gateway.orderHash(sell), 0, 1)
         );
     }
 
@@ -138,13 +180,13 @@ contract ClearingHouseOrdersTest is Accounts {
                 buy,
                 second,
                 abi.encodeWithSelector(
-                    IClearingHouse.ClearingHouseOrderOverfilled.selector, house.orderHash(sell), signed - first, second
+                    IOrderGateway.OrderGatewayOverfilled.selector, gateway.orderHash(sell), signed - first, second
                 )
             );
         } else {
             _settle(sell, buy, second);
         }
-        assertLe(house.filledOf(house.orderHash(sell)), signed);
+        assertLe(gateway.filledOf(gateway.orderHash(sell)), signed);
         requireBooks(0);
     }
 
@@ -158,9 +200,7 @@ contract ClearingHouseOrdersTest is Accounts {
             sell,
             buy,
             1e18,
-            abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseOrderExpired.selector, house.orderHash(sell), sell.expiry
-            )
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayExpired.selector, gateway.orderHash(sell), sell.expiry)
         );
     }
 
@@ -170,13 +210,13 @@ contract ClearingHouseOrdersTest is Accounts {
         Order memory sell = _makerOrder(-2e18, 50_000e18);
         _settle(sell, _takerOrder(1e18, 50_000e18), 1e18);
         vm.prank(maker);
-        house.cancelOrder(sell);
-        assertEq(house.filledOf(house.orderHash(sell)), type(uint128).max);
+        gateway.cancelOrder(sell);
+        assertEq(gateway.filledOf(gateway.orderHash(sell)), type(uint128).max);
         _expectFailure(
             sell,
             _takerOrder(1e18, 50_000e18),
             1e18,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseOrderCancelled.selector, house.orderHash(sell))
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayCancelled.selector, gateway.orderHash(sell))
         );
         _settle(_makerOrder(-1e18, 50_000e18), _takerOrder(1e18, 50_000e18), 1e18);
     }
@@ -184,12 +224,12 @@ contract ClearingHouseOrdersTest is Accounts {
     function test_cancelAllOrders_cancelsEveryOneSignedSoFar() public {
         Order memory sell = _makerOrder(-1e18, 50_000e18);
         vm.prank(maker);
-        assertEq(house.cancelAllOrders(makerAccount), 1);
+        assertEq(gateway.cancelAllOrders(makerAccount), 1);
         _expectFailure(
             sell,
             _takerOrder(1e18, 50_000e18),
             1e18,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseOrderCancelled.selector, house.orderHash(sell))
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayCancelled.selector, gateway.orderHash(sell))
         );
         // Signed ahead of its time is no better.
         Order memory early = _makerOrder(-1e18, 50_000e18);
@@ -198,7 +238,7 @@ contract ClearingHouseOrdersTest is Accounts {
             early,
             _takerOrder(1e18, 50_000e18),
             1e18,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseOrderCancelled.selector, house.orderHash(early))
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayCancelled.selector, gateway.orderHash(early))
         );
         _settle(_makerOrder(-1e18, 50_000e18), _takerOrder(1e18, 50_000e18), 1e18);
     }
@@ -206,23 +246,23 @@ contract ClearingHouseOrdersTest is Accounts {
     function test_cancelOrder_isForTheOwnerAndTradingOperators() public {
         Order memory sell = _makerOrder(-1e18, 50_000e18);
         bytes memory refusal =
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseNotAuthorised.selector, makerAccount, stranger);
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayNotAuthorised.selector, makerAccount, stranger);
         vm.startPrank(stranger);
         vm.expectRevert(refusal);
-        house.cancelOrder(sell);
+        gateway.cancelOrder(sell);
         vm.expectRevert(refusal);
-        house.cancelAllOrders(makerAccount);
+        gateway.cancelAllOrders(makerAccount);
         vm.stopPrank();
         vm.prank(maker);
         house.setOperator(makerAccount, stranger, 2); // may withdraw, not trade
         vm.prank(stranger);
         vm.expectRevert(refusal);
-        house.cancelOrder(sell);
+        gateway.cancelOrder(sell);
         vm.prank(maker);
         house.setOperator(makerAccount, stranger, 1);
         vm.prank(stranger);
-        house.cancelOrder(sell);
-        assertEq(house.filledOf(house.orderHash(sell)), type(uint128).max);
+        gateway.cancelOrder(sell);
+        assertEq(gateway.filledOf(gateway.orderHash(sell)), type(uint128).max);
     }
 
     // ─── Signatures
@@ -240,15 +280,15 @@ contract ClearingHouseOrdersTest is Accounts {
         bad[4] = _malleable(good); // s in the upper half
         for (uint256 i; i < bad.length; ++i) {
             vm.expectRevert(
-                abi.encodeWithSelector(IClearingHouse.ClearingHouseBadSignature.selector, house.orderHash(sell), maker)
+                abi.encodeWithSelector(IOrderGateway.OrderGatewayBadSignature.selector, gateway.orderHash(sell), maker)
             );
-            house.settleTrade(sell, bad[i], buy, buySignature, 1e18);
+            gateway.settleTrade(sell, bad[i], buy, buySignature, 1e18);
         }
         // The taker's is looked at as well.
         vm.expectRevert(
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseBadSignature.selector, house.orderHash(buy), trader)
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayBadSignature.selector, gateway.orderHash(buy), trader)
         );
-        house.settleTrade(sell, good, buy, good, 1e18);
+        gateway.settleTrade(sell, good, buy, good, 1e18);
     }
 
     /// @notice A signature is for every field it covers: change one and it is another order.
@@ -263,9 +303,9 @@ contract ClearingHouseOrdersTest is Accounts {
         else if (field == 2) sell.expiry += change;
         else sell.salt += change;
         vm.expectRevert(
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseBadSignature.selector, house.orderHash(sell), maker)
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayBadSignature.selector, gateway.orderHash(sell), maker)
         );
-        house.settleTrade(sell, signature, buy, buySignature, 1e17);
+        gateway.settleTrade(sell, signature, buy, buySignature, 1e17);
     }
 
     function test_settleTrade_revertsIfSignerHasNoPermission() public {
@@ -276,7 +316,7 @@ contract ClearingHouseOrdersTest is Accounts {
             _takerOrder(1e18, 50_000e18),
             1e18,
             abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseSignerNotAuthorised.selector, house.orderHash(sell), makerAccount, stranger
+                IOrderGateway.OrderGatewaySignerNotAuthorised.selector, gateway.orderHash(sell), makerAccount, stranger
             )
         );
     }
@@ -296,7 +336,7 @@ contract ClearingHouseOrdersTest is Accounts {
             _takerOrder(1e18, 50_000e18),
             1e18,
             abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseSignerNotAuthorised.selector, house.orderHash(sell), makerAccount, operator
+                IOrderGateway.OrderGatewaySignerNotAuthorised.selector, gateway.orderHash(sell), makerAccount, operator
             )
         );
     }
@@ -310,18 +350,33 @@ contract ClearingHouseOrdersTest is Accounts {
             _takerOrder(1e18, 50_000e18),
             1e18,
             abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseSignerNotAuthorised.selector, house.orderHash(sell), makerAccount, maker
+                IOrderGateway.OrderGatewaySignerNotAuthorised.selector, gateway.orderHash(sell), makerAccount, maker
             )
         );
-        // Nor do they come back with the owner.
+        // They are the first owner's again with the account, until it cancels them.
         vm.prank(stranger);
         house.transferOwnership(makerAccount, maker);
+        _settle(sell, _takerOrder(1e17, 50_000e18), 1e17);
+        vm.prank(maker);
+        gateway.cancelAllOrders(makerAccount);
         _expectFailure(
             sell,
             _takerOrder(1e18, 50_000e18),
             1e18,
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseOrderCancelled.selector, house.orderHash(sell))
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayCancelled.selector, gateway.orderHash(sell))
         );
+    }
+
+    /// @notice Every owner counts its own epochs: cancelling under one owner cancels nothing that another signed.
+    function test_cancelAllOrders_countsEpochsByOwner() public {
+        vm.prank(maker);
+        gateway.cancelAllOrders(makerAccount);
+        vm.prank(maker);
+        house.transferOwnership(makerAccount, stranger);
+        assertEq(gateway.epochOf(makerAccount), 0);
+        vm.prank(stranger);
+        house.transferOwnership(makerAccount, maker);
+        assertEq(gateway.epochOf(makerAccount), 1);
     }
 
     function test_settleTrade_acceptsAContractWallet() public {
@@ -343,11 +398,11 @@ contract ClearingHouseOrdersTest is Accounts {
         bytes memory forged = _signAs("stranger", buy);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseBadSignature.selector, house.orderHash(buy), address(wallet)
+                IOrderGateway.OrderGatewayBadSignature.selector, gateway.orderHash(buy), address(wallet)
             )
         );
-        house.settleTrade(sell, sellSignature, buy, forged, 1e18);
-        house.settleTrade(sell, sellSignature, buy, _signAs("guardian", buy), 1e18);
+        gateway.settleTrade(sell, sellSignature, buy, forged, 1e18);
+        gateway.settleTrade(sell, sellSignature, buy, _signAs("guardian", buy), 1e18);
         assertEq(sizeOf(safe, btcPerpetual), 1e18);
     }
 
@@ -355,18 +410,18 @@ contract ClearingHouseOrdersTest is Accounts {
         Order memory sell = _makerOrder(-1e18, 50_000e18);
         Order memory buy = _takerOrder(1e18, 50_000e18);
         (bytes memory sellSignature, bytes memory buySignature) = (sign(sell), sign(buy));
-        bytes32 hash = house.orderHash(sell);
-        ClearingHouse other = new ClearingHouse(address(manager), priceOracle, registry, address(dollar), 1);
+        bytes32 hash = gateway.orderHash(sell);
+        OrderGateway other = new OrderGateway(house);
         assertTrue(other.orderHash(sell) != hash);
         uint256 chain = block.chainid;
         vm.chainId(chain + 1);
-        assertTrue(house.orderHash(sell) != hash);
+        assertTrue(gateway.orderHash(sell) != hash);
         vm.expectRevert(
-            abi.encodeWithSelector(IClearingHouse.ClearingHouseBadSignature.selector, house.orderHash(sell), maker)
+            abi.encodeWithSelector(IOrderGateway.OrderGatewayBadSignature.selector, gateway.orderHash(sell), maker)
         );
-        house.settleTrade(sell, sellSignature, buy, buySignature, 1e18);
+        gateway.settleTrade(sell, sellSignature, buy, buySignature, 1e18);
         vm.chainId(chain);
-        house.settleTrade(sell, sellSignature, buy, buySignature, 1e18);
+        gateway.settleTrade(sell, sellSignature, buy, buySignature, 1e18);
     }
 
     /// @notice EIP-712, put together here from its parts.
@@ -378,7 +433,7 @@ contract ClearingHouseOrdersTest is Accounts {
                 keccak256("Plimsoll"),
                 keccak256("1"),
                 block.chainid,
-                address(house)
+                address(gateway)
             )
         );
         bytes32 message = keccak256(
@@ -390,7 +445,7 @@ contract ClearingHouseOrdersTest is Accounts {
                 abi.encode(order.limitPrice, order.expiry, order.epoch, order.salt)
             )
         );
-        assertEq(house.orderHash(order), keccak256(abi.encodePacked(hex"1901", domain, message)));
+        assertEq(gateway.orderHash(order), keccak256(abi.encodePacked(hex"1901", domain, message)));
     }
 
     // ─── Extremes
@@ -401,14 +456,14 @@ contract ClearingHouseOrdersTest is Accounts {
         assertEq(sell.size, type(int128).min);
         _settle(sell, _takerOrder(type(int128).max, 50_000e18), 1e18);
         assertEq(sizeOf(account, btcPerpetual), 1e18);
-        assertEq(house.filledOf(house.orderHash(sell)), 1e18);
+        assertEq(gateway.filledOf(gateway.orderHash(sell)), 1e18);
         _expectFailure(
             sell,
             _takerOrder(type(int128).max, 50_000e18),
             uint256(uint128(type(int128).max)) + 2,
             abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseOrderOverfilled.selector,
-                house.orderHash(sell),
+                IOrderGateway.OrderGatewayOverfilled.selector,
+                gateway.orderHash(sell),
                 uint256(1 << 127) - 1e18,
                 uint256(1 << 127) + 1
             )
@@ -470,13 +525,13 @@ contract ClearingHouseOrdersTest is Accounts {
         returns (uint256 price, uint256 quote)
     {
         (bytes memory firstSignature, bytes memory secondSignature) = (sign(first), sign(second));
-        return house.settleTrade(first, firstSignature, second, secondSignature, uint128(size));
+        return gateway.settleTrade(first, firstSignature, second, secondSignature, uint128(size));
     }
 
     function _expectFailure(Order memory first, Order memory second, uint256 size, bytes memory why) private {
         (bytes memory firstSignature, bytes memory secondSignature) = (sign(first), sign(second));
         vm.expectRevert(why);
-        house.settleTrade(first, firstSignature, second, secondSignature, uint128(size));
+        gateway.settleTrade(first, firstSignature, second, secondSignature, uint128(size));
     }
 
     function _expectNoMatch(Order memory first, Order memory second) private {
@@ -485,14 +540,24 @@ contract ClearingHouseOrdersTest is Accounts {
             second,
             1e18,
             abi.encodeWithSelector(
-                IClearingHouse.ClearingHouseOrdersDoNotMatch.selector, house.orderHash(first), house.orderHash(second)
+                IOrderGateway.OrderGatewayDoNotMatch.selector, gateway.orderHash(first), gateway.orderHash(second)
             )
+        );
+    }
+
+    function _takerLimit(Order memory order, uint256 limit, uint256 quote, uint256 fee)
+        private
+        view
+        returns (bytes memory)
+    {
+        return abi.encodeWithSelector(
+            IOrderGateway.OrderGatewayTakerLimit.selector, gateway.orderHash(order), limit, quote, fee
         );
     }
 
     function _signAs(string memory name, Order memory order) private returns (bytes memory) {
         (, uint256 key) = makeAddrAndKey(name);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, house.orderHash(order));
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, gateway.orderHash(order));
         return abi.encodePacked(r, s, v);
     }
 
