@@ -32,6 +32,8 @@ PUSHED = "pushed"
 TEST_TOKEN = "test"  # noqa: S105 - not a password
 """A token of our own with an open mint, for test networks."""
 DEPLOYER = "deployer"
+MOST_DOLLARS = 79_000_000_000
+"""An amount of the auctions is a uint96 in wad."""
 
 ROLES = ("admin", "calibrator", "guardian", "reporter")
 
@@ -205,24 +207,38 @@ class FieldRule:
 
 @dataclass(frozen=True, slots=True)
 class Auction:
-    """LiquidationEngine's parameters; duration in seconds, money in dollars, the rest fractions."""
+    """LiquidationEngine's parameters; duration and window in seconds, money in dollars, the rest fractions.
+
+    native_underlying: name of the underlying whose price the gas token has; None: the flag fee is always the least.
+    throughput: part of an underlying's average daily volume that may be liquidated in a window.
+    """
 
     duration: int
     maximum_discount: Decimal
     target: Decimal
     fund_share: Decimal
-    flag_fee: Decimal
     minimum_remainder: Decimal
+    minimum_fee: Decimal
+    maximum_fee: Decimal
+    native_underlying: str | None
+    throughput: Decimal
+    throughput_window: int
+    minimum_throughput: Decimal
 
-    def as_tuple(self) -> tuple[int, int, int, int, int, int]:
-        """As the ABI wants it."""
+    def as_tuple(self, ids: Mapping[str, int]) -> tuple[int, ...]:
+        """ILiquidationEngine.AuctionParameters as the ABI wants it; `ids` are those of the profile's underlyings."""
         return (
             self.duration,
             wad(self.maximum_discount),
             wad(self.target),
             wad(self.fund_share),
-            wad(self.flag_fee),
+            0 if self.native_underlying is None else ids[self.native_underlying],
             wad(self.minimum_remainder),
+            wad(self.minimum_fee),
+            wad(self.throughput),
+            wad(self.maximum_fee),
+            wad(self.minimum_throughput),
+            self.throughput_window,
         )
 
 
@@ -528,14 +544,28 @@ def _read_rule(field: Field, table: _Table) -> FieldRule:
 
 
 def _read_auction(table: _Table) -> Auction:
+    """The limits are LiquidationEngine's own."""
     auction = Auction(
-        table.duration("duration"),
-        table.number("maximum_discount", 0, 10),
-        table.number("target", 0, 1),
-        table.number("fund_share", 0, 1),
-        table.number("flag_fee", 0, 1_000_000),
-        table.number("minimum_remainder", 0, 1_000_000_000),
+        duration=table.duration("duration"),
+        maximum_discount=table.number("maximum_discount", 0, 1),
+        target=table.number("target", 0, 1),
+        fund_share=table.number("fund_share", 0, Decimal("0.5")),
+        minimum_remainder=table.number("minimum_remainder", 0, MOST_DOLLARS),
+        minimum_fee=table.number("minimum_fee", 0, MOST_DOLLARS),
+        maximum_fee=table.number("maximum_fee", 0, MOST_DOLLARS),
+        native_underlying=table.text("native_underlying") if table.has("native_underlying") else None,
+        throughput=table.number("throughput", 0, 1),
+        throughput_window=table.duration("throughput_window"),
+        minimum_throughput=table.number("minimum_throughput", 0, MOST_DOLLARS),
     )
+    for key in ("duration", "throughput_window"):
+        if getattr(auction, key) > _SECONDS["d"]:
+            raise table.fault(key, "must be a day at most")
+    for key in ("maximum_discount", "minimum_throughput"):
+        if wad(getattr(auction, key)) == 0:
+            raise table.fault(key, "must be above 0, or an auction might never end")
+    if auction.minimum_fee > auction.maximum_fee:
+        raise table.fault("minimum_fee", f"{auction.minimum_fee} is above the maximum_fee {auction.maximum_fee}")
     table.done()
     return auction
 
@@ -577,6 +607,11 @@ def _read_profile(
         raise table.fault("underlyings", "missing; expected at least one")
     if ids != sorted(set(ids)):
         raise table.fault("underlyings", "ids must rise, each once")
+    native = auctions[auction].native_underlying
+    if native is not None and native not in {underlying.name for underlying in underlyings}:
+        raise table.fault(
+            "auction", f"auctions.{auction}.native_underlying: {native!r} is no underlying of this profile"
+        )
     assets = tuple(_read_asset(key, child) for key, child in table.tables("assets"))
     for asset in assets:
         if asset.underlying not in {underlying.name for underlying in underlyings}:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -22,7 +22,7 @@ from plimsoll.chain.abi import Call
 from plimsoll.chain.client import Chain, Receipt, Sender
 from plimsoll.chain.deploy import deploy
 from plimsoll.chain.instruments import Instrument, Kind
-from plimsoll.chain.orders import make_order
+from plimsoll.chain.orders import make_order, settle_trade, worst_price
 from plimsoll.chain.system import System
 from plimsoll.config import Config, Profile
 from plimsoll.market import MarketData, Series, make_series, resample
@@ -97,16 +97,26 @@ class House:
         return self.data.market.assets
 
     @classmethod
-    def open(cls, chain: Chain, data: MarketData, agents: Sequence[Agent], folder: Path, start: int) -> House:
+    def open(
+        cls,
+        chain: Chain,
+        data: MarketData,
+        agents: Sequence[Agent],
+        folder: Path,
+        start: int,
+        heartbeat: int | None = None,
+    ) -> House:
         """Deploy with parameters calibrated on what was known before `start`, open and fund everybody's account.
 
-        The deployment's manifest is written into `folder`.
+        The deployment's manifest is written into `folder`. heartbeat: of every feed, seconds; the profile's where None.
         """
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         chain.rpc("anvil_autoImpersonateAccount", True)
         history = known(data, start - 1)
         report = calibrate(data.market.name, history, CalibrationConfig.for_market(data.market))
         profile = starting_profile(Config.load(), data, history, report)
+        if heartbeat is not None:
+            profile = with_heartbeat(profile, heartbeat)
         manifest = deploy(chain, profile, chain.dev_accounts()[0], folder / "deployment.json", fresh=True)
         system = System.load(chain, manifest)
         people = [Person.named(agent.name) for agent in agents]
@@ -181,11 +191,12 @@ class House:
         self, taker: Participant, instrument: str, size: int, price: int, maker: Participant | None = None
     ) -> Call:
         """A settlement of two newly signed orders: the taker buys (negative: sells) `size` of an instrument, by its
-        symbol, at `price` [both wad]."""
+        symbol, at `price` [both wad], and leaves room for the fee on a perpetual."""
         maker = maker or self.by_name[MARKET_MAKER]
         expiry = self.chain.block().timestamp + ORDER_LIFE
         orders = []
-        for who, amount in ((maker, -size), (taker, size)):
+        limit = worst_price(price, size) if self.listed[instrument].kind is Kind.PERPETUAL else price
+        for who, amount, worst in ((maker, -size, price), (taker, size, limit)):
             self._salt += 1
             orders.append(
                 make_order(
@@ -194,16 +205,13 @@ class House:
                     who.account,
                     instrument,
                     amount,
-                    price,
+                    worst,
                     expiry=expiry,
                     salt=self._salt,
                 )
             )
         made, taken = orders
-        call: Call = self.system.clearing_house.settleTrade(
-            made.order.as_tuple(), made.signature, taken.order.as_tuple(), taken.signature, abs(size)
-        )
-        return call
+        return settle_trade(self.system, made, taken, abs(size))
 
     def trade(
         self, taker: Participant, instrument: str, size: int, price: int, maker: Participant | None = None
@@ -266,6 +274,21 @@ def settler() -> Sender:
 def underwriter() -> Sender:
     """Whose capital is in the insurance fund."""
     return Person.named("underwriter").sender
+
+
+def with_heartbeat(profile: Profile, seconds: int) -> Profile:
+    """The same house, which believes an answer of any feed for so long."""
+    return replace(
+        profile,
+        underlyings=tuple(
+            replace(
+                one,
+                price=replace(one.price, heartbeat=seconds),
+                volatility=replace(one.volatility, heartbeat=seconds),
+            )
+            for one in profile.underlyings
+        ),
+    )
 
 
 def starting_profile(config: Config, data: MarketData, history: Mapping[str, Series], report: Report) -> Profile:

@@ -24,13 +24,13 @@ STRIKE_UNIT = 10**10
 """Wad per unit of strike."""
 
 STATEMENTS: dict[str, str] = {
-    "CASH": "tokens held = Σ cash ledgers + Σ quotes + Σ settled payoffs + fees, per token, to the wei of rounding",
+    "CASH": "tokens held + loss to be shared = Σ cash + Σ quotes + Σ settled payoffs + fees, to the wei of rounding",
     "ZERO-SUM": "Σ positions = 0 for every instrument, what has been paid out at expiry counted in",
     "EQUITY": "Σ equity = value of all collateral, within rounding",
     "GATE": "no action leaves its account below initial margin unless it reduced that account's risk",
     "ORDER": "0 ≤ maintenance ≤ initial, both rising with size, volatility and age of the price",
     "LIQUIDATE": "a liquidation never lowers its account's health nor takes a solvent account below zero",
-    "LOSS": "bad debt = fund payouts + shared loss; nobody withdraws ahead of it",
+    "LOSS": "bad debt = fund payouts and claims + loss shared or to be shared; nobody withdraws ahead of it",
     "BOUNDS": "every parameter within its absolute bounds, every change within its step",
     "ORACLE": "a stale, zero, negative or out-of-range feed adds no risk and releases no collateral",
     "ROUND": "no sequence of deposits, splits, trades and withdrawals earns anything",
@@ -112,6 +112,20 @@ class Payouts:
         self.sizes[instrument] = self.sizes.get(instrument, 0) + size
 
 
+@dataclass(slots=True)
+class Roundings:
+    """What has happened so far that may have left wei behind."""
+
+    before: int = 0
+    """Wei that were left when the run began."""
+    losses_shared: int = 0
+    """How many times: each rounds every positive cash once, and the index."""
+    accruals: int = 0
+    """Of interest: each rounds every debt once, the index, and what is collected."""
+    payouts: Payouts = field(default_factory=Payouts)
+    """Each rounds one position."""
+
+
 def payoff_of(now: State, instrument: int) -> int | None:
     """What a settled option pays a unit [wad dollars]; None for a perpetual and for an option that is not settled."""
     option = Instrument.of(instrument)
@@ -122,32 +136,40 @@ def payoff_of(now: State, instrument: int) -> int | None:
     return max(strike - price if option.kind is Kind.PUT else price - strike, 0)
 
 
-def check_state(
-    checks: Checks, now: State, bounds: Mapping[Field, tuple[int, int]], losses_shared: int, payouts: Payouts
-) -> None:
-    """Everything that must be true of one block alone. `bounds`: (minimum, maximum) of each field; `losses_shared`: how
-    many times a loss has been shared so far, since each may round every account's cash once; `payouts`: what expired
-    options have been paid so far."""
-    _check_cash(checks, now, losses_shared, payouts)
-    _check_zero_sum(checks, now, payouts)
-    _check_equity(checks, now, losses_shared, payouts)
+def check_state(checks: Checks, now: State, bounds: Mapping[Field, tuple[int, int]], roundings: Roundings) -> None:
+    """Everything that must be true of one block alone. `bounds`: (minimum, maximum) of each field; `roundings`: what
+    has happened so far that may have rounded amounts."""
+    _check_cash(checks, now, roundings)
+    _check_zero_sum(checks, now, roundings.payouts)
+    _check_equity(checks, now, roundings)
     for account in now.accounts.values():
         check_order(checks, standing_of(account), f"account {account.id}")
     for key, value in now.parameters.items():
         check_bounds(checks, key, value, bounds[key.field])
 
 
-def _rounding(now: State, losses_shared: int, payouts: Payouts) -> int:
-    """Most wei that rounding may have left here: a shared loss rounds every positive cash, and the index itself;
-    a payout rounds one position."""
-    return losses_shared * (len(now.accounts) + now.positive_cash // now.loss_index + 2) + payouts.count
+def _rounding(now: State, roundings: Roundings) -> int:
+    """Most wei that rounding may have left here, always to the house: a shared loss rounds every positive cash, and the
+    index itself; interest every debt, its index (less than a wei for debts below a billion dollars) and what it brings,
+    now as well; a payout one position; funding the quote of every perpetual as it is read."""
+    of_losses = roundings.losses_shared * (len(now.accounts) + now.positive_cash // now.loss_index + 2)
+    of_interest = (roundings.accruals + 1) * (len(now.accounts) + 2) if now.borrow_index > RAY else 0
+    held = (Instrument.of(number) for account in now.accounts.values() for number in account.positions)
+    of_funding = sum(not one.is_option for one in held)
+    return roundings.before + of_losses + of_interest + roundings.payouts.count + of_funding
 
 
-def _check_cash(checks: Checks, now: State, losses_shared: int, payouts: Payouts) -> None:
-    accounts = now.accounts.values()
+def cash_left(now: State) -> int:
+    """Cash held, with the loss to be shared, less what is owed [wei]: what rounding has left."""
+    cash, accounts = now.assets[CASH], now.accounts.values()
     # payoffs still to be paid, to a fraction of a wei: sides that are paid apart would not add up to zero without them
     held = [position for account in accounts for position in account.positions.values()]
     payable = sum(position.size * (payoff_of(now, position.instrument) or 0) for position in held) // WAD
+    owed = now.fees + payable + sum(a.cash for a in accounts) + sum(position.quote for position in held)
+    return cash.held * cash.scale + now.pending_loss - owed
+
+
+def _check_cash(checks: Checks, now: State, roundings: Roundings) -> None:
     for token in now.assets.values():
         checks.require(
             "CASH",
@@ -155,16 +177,15 @@ def _check_cash(checks: Checks, now: State, losses_shared: int, payouts: Payouts
             f"{token.name}: balance {token.balance}, ledger {token.held} token units",
         )
         if token.id != CASH:
-            owed = sum(account.collateral.get(token.id, 0) for account in accounts)
+            owed = sum(account.collateral.get(token.id, 0) for account in now.accounts.values())
             checks.require("CASH", token.held == owed, f"{token.name}: held {token.held}, owed {owed} token units")
             continue
-        owed = now.fees + payable + sum(a.cash for a in accounts) + sum(position.quote for position in held)
-        spare = token.held * token.scale - owed
-        allowed = _rounding(now, losses_shared, payouts)
+        spare, allowed = cash_left(now), _rounding(now, roundings)
         checks.require(
             "CASH",
             0 <= spare <= allowed,
-            f"{token.name}: held less what is owed is {spare} wei, outside 0 to {allowed} (owed {usd(owed)} dollars)",
+            f"{token.name}: held, and loss to be shared, less what is owed is {spare} wei, outside 0 to {allowed} "
+            f"(held {usd(token.held * token.scale)} dollars)",
         )
 
 
@@ -177,10 +198,10 @@ def _check_zero_sum(checks: Checks, now: State, payouts: Payouts) -> None:
         checks.require("ZERO-SUM", total == 0, f"instrument {instrument:#x}: sizes add up to {total} wei")
 
 
-def _check_equity(checks: Checks, now: State, losses_shared: int, payouts: Payouts) -> None:
+def _check_equity(checks: Checks, now: State, roundings: Roundings) -> None:
     """Needs a cash token worth a dollar or more (no cash feed in a replay). Every valuation rounds down by less than a
-    wei, once a position and once a collateral line."""
-    collateral = -now.fees * WAD
+    wei, once a position and once a collateral line. A loss that is still to be shared is still in somebody's equity."""
+    collateral = (now.pending_loss - now.fees) * WAD
     for token in now.assets.values():
         price = WAD if token.id == CASH else now.price_of(token.underlying)
         if price is None:
@@ -189,7 +210,7 @@ def _check_equity(checks: Checks, now: State, losses_shared: int, payouts: Payou
     equity = sum(standing_of(account).equity for account in now.accounts.values())
     lines = sum(len(account.positions) + len(account.collateral) for account in now.accounts.values())
     spare = collateral - WAD * equity
-    allowed = lines + _rounding(now, losses_shared, payouts)
+    allowed = lines + _rounding(now, roundings)
     checks.require(
         "EQUITY",
         0 <= spare <= WAD * allowed,
@@ -242,14 +263,18 @@ def check_gate(checks: Checks, before: Standing, after: Standing, what: str) -> 
     )
 
 
-def check_liquidation(checks: Checks, bid: Mapping[str, int], before: Standing, after: Standing, what: str) -> None:
+def check_liquidation(
+    checks: Checks, bid: Mapping[str, int], before: Standing, after: Standing, what: str, *, protective: bool = False
+) -> None:
     """LIQUIDATE for one bid: both standings valued at the block of the bid, with liquidation engine's own rounding. A
-    solvent account is out of pocket by d · maintenance on the fraction and by the fee, no more."""
+    solvent account is out of pocket by d · maintenance on the fraction and by the fee, no more. A protective auction is
+    of an account above maintenance."""
     figures = (
         f"{what}: equity {usd(before.equity)} → {usd(after.equity)}, "
         f"maintenance {usd(before.maintenance)} → {usd(after.maintenance)}"
     )
-    checks.require("LIQUIDATE", before.equity < before.maintenance, f"{figures}: it was not liquidatable")
+    fault = "was liquidatable" if protective else "was not liquidatable"
+    checks.require("LIQUIDATE", (before.equity < before.maintenance) != protective, f"{figures}: it {fault}")
     checks.require("LIQUIDATE", as_healthy(before, after, ACCOUNT_ROUNDING), f"{figures}: health was lowered")
     if bid["cover"] == 0:
         cost = bid["discount"] * before.maintenance * bid["fraction"] // WAD // WAD + bid["fee"]
@@ -257,43 +282,88 @@ def check_liquidation(checks: Checks, bid: Mapping[str, int], before: Standing, 
         checks.require("LIQUIDATE", lost <= cost + ACCOUNT_ROUNDING, f"{figures}: {usd(cost)} were due")
 
 
+def check_protection(
+    checks: Checks, bid: Mapping[str, int], before: Standing, maximum_discount: int, what: str
+) -> None:
+    """LIQUIDATE for a bid in a protective auction: within what the owner gives, and nobody else is paid."""
+    checks.require(
+        "LIQUIDATE",
+        bid["discount"] <= maximum_discount and bid["fee"] == bid["fundFee"] == bid["cover"] == 0,
+        f"{what}: the owner of equity {usd(before.equity)} gives {usd(maximum_discount)}, not {dict(bid)}",
+    )
+
+
 @dataclass(slots=True)
 class Losses:
-    """What events say about losses over the run, wad dollars."""
+    """What events say about losses over the run: wad dollars, the fund's in token units."""
 
+    pending_before: int = 0
+    """To be shared already when the run began."""
+    owed_before: int = 0
+    """Claims open then, token units."""
     requested: int = 0
     """Σ cover asked for by bids: the bad debt."""
-    covered: int = 0
-    """Σ paid by the fund to bids."""
+    queued: int = 0
+    """Σ owed to bidders, by the bids' own word, token units."""
     shared: int = 0
-    """Σ shared, by the bids' own word."""
+    """Σ left to positive cash, by the bids' own word."""
+    announced: int = 0
+    """Σ of LossPending."""
+    absorbed: int = 0
+    """Σ of it that fees carried."""
     shared_by_index: int = 0
     """Σ of LossShared."""
     fund_paid: int = 0
-    """Σ of the fund's LossCovered, token units."""
+    """Σ paid at once by the fund's LossCovered, token units."""
+    fund_queued: int = 0
+    """Σ of its claims, token units."""
     fund_payments: int = 0
-    shares: int = 0
-    """How many times a loss has been shared."""
+    """How many of them."""
+    claims_paid: int = 0
+    """Σ of ClaimPaid, token units."""
 
 
-def check_losses(checks: Checks, losses: Losses, scale: int) -> None:
-    """LOSS over all events so far. The fund pays whole token units, rounded up, so it may exceed what was covered by
-    less than one unit (`scale` wei) a payment; the excess is a fee."""
+def check_losses(checks: Checks, losses: Losses, now: State) -> None:
+    """LOSS over all events so far. The fund pays whole token units, rounded up, so it may give a bid more than was
+    asked for by less than one unit; the excess is a fee."""
+    scale = now.assets[CASH].scale
+    carried = (losses.fund_paid + losses.fund_queued) * scale
     checks.require(
         "LOSS",
-        losses.requested == losses.covered + losses.shared,
-        f"bad debt {usd(losses.requested)}, covered {usd(losses.covered)}, shared {usd(losses.shared)}",
+        0 <= carried + losses.shared - losses.requested <= losses.fund_payments * scale,
+        f"bad debt {usd(losses.requested)}, fund {usd(carried)}, shared {usd(losses.shared)}",
     )
     checks.require(
         "LOSS",
-        losses.shared == losses.shared_by_index,
-        f"bids shared {usd(losses.shared)}, the index {usd(losses.shared_by_index)}",
+        losses.queued == losses.fund_queued,
+        f"bids are owed {losses.queued} token units by their own word, {losses.fund_queued} by the fund's",
     )
-    excess = losses.fund_paid * scale - losses.covered
     checks.require(
         "LOSS",
-        0 <= excess <= losses.fund_payments * scale,
-        f"the fund paid {usd(losses.fund_paid * scale)}, bids got {usd(losses.covered)}",
+        losses.owed_before + losses.fund_queued == losses.claims_paid + now.fund_owed,
+        f"claims of {losses.owed_before + losses.fund_queued} token units, {losses.claims_paid} paid, "
+        f"{now.fund_owed} open",
+    )
+    checks.require(
+        "LOSS",
+        losses.shared == losses.announced,
+        f"bids left {usd(losses.shared)} to be shared, {usd(losses.announced)} was announced",
+    )
+    checks.require(
+        "LOSS",
+        losses.pending_before + losses.announced == losses.absorbed + losses.shared_by_index + now.pending_loss,
+        f"of {usd(losses.pending_before + losses.announced)} to be shared fees carried {usd(losses.absorbed)}, the "
+        f"index {usd(losses.shared_by_index)}, {usd(now.pending_loss)} are left",
+    )
+
+
+def check_leaving(checks: Checks, pending_loss: int, reserved: int, fund: int, what: str) -> None:
+    """LOSS: a withdrawal that succeeded left no loss behind that the fund (0 where it is the fund that was left) could
+    not carry. All in wad dollars."""
+    checks.require(
+        "LOSS",
+        pending_loss == 0 and reserved <= fund,
+        f"{what} ahead of losses of {usd(pending_loss)} to be shared and {usd(reserved)} known, fund {usd(fund)}",
     )
 
 

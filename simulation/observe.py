@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -18,14 +19,22 @@ Portfolio = tuple[int, tuple[tuple[int, int, int], ...], tuple[tuple[int, int, i
 """contracts/types/Portfolio.sol: cash, positions (instrument, size, quote), collateral (asset, underlying, amount)."""
 
 
+@dataclass(frozen=True, slots=True)
+class AuctionBefore:
+    """An auction before a bid: whether it is protective, and the most d the owner gives then [wad]."""
+
+    protective: bool
+    maximum_discount: int
+
+
 class Observer:
     """Reads one system."""
 
     def __init__(self, system: System) -> None:
         self.system = system
         contracts = (
-            system.clearing_house, system.liquidation_engine, system.insurance_fund, system.risk_parameters,
-            system.steward, system.registry,
+            system.clearing_house, system.order_gateway, system.liquidation_engine, system.insurance_fund,
+            system.risk_parameters, system.steward, system.registry,
         )  # fmt: skip
         self._contracts = {contract.address: contract for contract in contracts}
 
@@ -40,14 +49,24 @@ class Observer:
         return {field: tuple(one) for field, one in zip(Field, found, strict=True)}
 
     def standings(self, accounts: Sequence[int], block: int) -> list[tuple[Standing, Standing]]:
-        """(before, after) of accounts that took part in the transaction of a block, both valued at that block, so that
-        nothing but the transaction lies between them. Needs one transaction a block."""
-        s = self.system
-        before = s.chain.read_many([s.clearing_house.portfolioOf(account) for account in accounts], block - 1)
-        calls = [s.margin_engine.marginOfPortfolio(plain(portfolio)) for portfolio in before]
-        calls += [s.margin_engine.marginOf(account) for account in accounts]
-        found = [Standing.of(Margin.of(margin)) for margin in s.chain.read_many(calls, block)]
-        return list(zip(found[: len(accounts)], found[len(accounts) :], strict=True))
+        """(before, after) of accounts that took part in the transaction of a block, both at that block's time, so that
+        nothing but the transaction lies between them: no age, funding or interest. Needs one transaction a block."""
+        chain, calls = self.system.chain, [self.system.margin_engine.marginOf(account) for account in accounts]
+        found = chain.try_read_many(calls, block - 1, time=chain.block(block).timestamp)
+        found += chain.try_read_many(calls, block)
+        for margin in found:
+            if isinstance(margin, Reverted):
+                raise margin
+        standings = [Standing.of(Margin.of(margin)) for margin in found]
+        return list(zip(standings[: len(accounts)], standings[len(accounts) :], strict=True))
+
+    def auction_before(self, account: int, block: int) -> AuctionBefore:
+        """An account's auction before the transaction of a block."""
+        engine = self.system.liquidation_engine
+        auction, wish = self.system.chain.read_many(
+            [engine.auctionOf(account), engine.protectionOf(account)], block - 1
+        )
+        return AuctionBefore(auction.protective, wish.maximumDiscount)
 
     def margins(self, portfolios: Sequence[Portfolio]) -> list[Standing]:
         """Standings of imagined portfolios: each with its own requirement."""

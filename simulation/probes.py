@@ -1,7 +1,8 @@
 """Experiments on a snapshot of the running chain: break a feed, crash a price, go in circles; then put everything back.
 
-They show invariants that an ordinary step cannot: ORACLE needs a feed that fails, LOSS a loss beyond the fund, ROUND
-somebody who tries to earn on rounding, ORDER a market that is only more volatile or whose price is only older.
+They show invariants that an ordinary step cannot: ORACLE needs a feed that fails, LOSS a loss beyond the fund that is
+owed, announced and shared, ROUND somebody who tries to earn on rounding, ORDER a market that is only more volatile or
+whose price is only older.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from plimsoll.config import WAD
 from plimsoll.keeper.expiry import find_round
 from plimsoll.margin.onchain import mark_of
 from simulation.agents import CASH, perpetual
+from simulation.audit import Audit
 from simulation.house import House, Participant, wad
 from simulation.invariants import Checks, check_rising
 from simulation.observe import Observer, imagined
@@ -26,8 +28,13 @@ ORACLE_ERRORS = (
     "ClearingHouseStaleVolatility",
 )
 LOCKED = "ClearingHouseWithdrawalsLocked"
+NOT_DUE = "ClearingHouseNoLossDue"
 CRASHES = (0.3, 3.0)
 """Factors on prices under which somebody's loss should exceed the insurance fund."""
+RESCUE = 100_000_000
+"""Dollars of whoever takes over all that is insolvent."""
+ANY_PRICE, ANY_NONCE = 10**36, 2**64 - 1
+"""Of a bid that is to go through."""
 ODD = 1_234_567
 """Token units that no fraction divides."""
 
@@ -43,6 +50,13 @@ def probe(house: House, observer: Observer, checks: Checks, hedger: Participant,
 def _later(house: House, seconds: int) -> None:
     house.chain.set_time(house.chain.block().timestamp + seconds)
     house.chain.mine()
+
+
+def _repeat(house: House) -> None:
+    """Every feed reports again what it reported last."""
+    for feeds in (house.system.price_feeds, house.system.volatility_feeds):
+        for feed in feeds.values():
+            house.chain.send(feed.push(house.chain.read(feed.latestRoundData())[1]), house.reporter)
 
 
 # ─── ORACLE
@@ -101,7 +115,8 @@ def _probe_oracles(house: House, observer: Observer, checks: Checks, hedger: Par
 
 
 def _probe_order(house: House, observer: Observer, checks: Checks) -> None:
-    """Margin of the same position an hour later, and with half as much volatility again."""
+    """Margin of the same position an hour later, where a price is good for longer, and with half as much volatility
+    again."""
     system = house.system
     now = read_state(system)
     for symbol in house.symbols:
@@ -113,9 +128,9 @@ def _probe_order(house: House, observer: Observer, checks: Checks) -> None:
         higher = min(answer * 3 // 2, limit.answer(limit.maximum))
         (before,) = observer.margins([one])
         with house.chain.snapshot():
-            _later(house, 3_600)
+            _later(house, min(3_600, house.profile.underlying(symbol).price.heartbeat // 2))
             (older,) = observer.margins([one])
-        check_rising(checks, before, older, f"{symbol} with its price an hour older")
+        check_rising(checks, before, older, f"{symbol} with its price older")
         with house.chain.snapshot():
             house.chain.send(system.volatility_feeds[symbol].push(higher), house.reporter)
             (wilder,) = observer.margins([one])
@@ -126,25 +141,76 @@ def _probe_order(house: House, observer: Observer, checks: Checks) -> None:
 
 
 def _probe_losses(house: House, observer: Observer, checks: Checks, saver: Participant) -> None:
-    """Move every price until known losses exceed the fund: nobody may withdraw ahead of them, nor from the fund."""
-    system = house.system
+    """Move every price until known losses exceed the fund: nobody may withdraw ahead of them, nor from the fund, even
+    with a redemption asked for in good time. Then liquidate: what the fund lacks is announced and, when due, shared."""
+    system, chain = house.system, house.chain
     withdrawal = house.withdrawal_call(saver, CASH, 1.0)
-    for factor in CRASHES:
-        with house.chain.snapshot():
-            before = read_state(system)
-            for symbol, oracle in before.oracles.items():
-                feed = house.profile.underlying(symbol).price
-                answer = feed.answer(factor * (oracle.price or 0) / WAD)
-                house.chain.send(system.price_feeds[symbol].push(answer), house.reporter)
-            _flag_everybody(house, read_state(system), saver)
-            after = read_state(system)
-            fund = after.fund_assets * after.assets[0].scale
-            error = observer.refusal(withdrawal, saver.person.sender.address)
-            if after.reserved_shortfall > fund:
-                checks.require("LOSS", error == LOCKED, f"a withdrawal ahead of a loss beyond the fund got {error}")
-            if after.reserved_shortfall > 0:
-                free = system.chain.read(system.insurance_fund.maxWithdraw(house.underwriter.address))
-                checks.require("LOSS", free == 0, f"{free} units may leave the fund ahead of a known loss")
+    with chain.snapshot():
+        _ask_for_redemption(house)
+        for factor in CRASHES:
+            with chain.snapshot():
+                audit = Audit(system, observer, checks=checks)
+                before = read_state(system)
+                for symbol, oracle in before.oracles.items():
+                    feed = house.profile.underlying(symbol).price
+                    answer = feed.answer(factor * (oracle.price or 0) / WAD)
+                    chain.send(system.price_feeds[symbol].push(answer), house.reporter)
+                _flag_everybody(house, read_state(system), saver)
+                after = read_state(system)
+                fund = after.fund_assets * after.assets[0].scale
+                error = observer.refusal(withdrawal, saver.person.sender.address)
+                if after.reserved_shortfall > 0:
+                    free = chain.read(system.insurance_fund.maxWithdraw(house.underwriter.address))
+                    checks.require("LOSS", free == 0, f"{free} units may leave the fund ahead of a known loss")
+                if after.reserved_shortfall > fund:
+                    checks.require("LOSS", error == LOCKED, f"a withdrawal ahead of a loss beyond the fund got {error}")
+                    _take_over(house, saver)
+                    audit.examine()
+                    _share(house, observer, checks, saver)
+                    audit.examine()
+
+
+def _ask_for_redemption(house: House) -> None:
+    """Until it may be redeemed."""
+    fund, sender = house.system.insurance_fund, house.underwriter
+    house.chain.send(fund.requestRedemption(house.chain.read(fund.balanceOf(sender.address))), sender)
+    _later(house, house.chain.read(fund.COOLDOWN()))
+    _repeat(house)
+
+
+def _take_over(house: House, saver: Participant) -> None:
+    """Somebody with means bids for every insolvent account."""
+    system, engine = house.system, house.system.liquidation_engine
+    house.deposit(saver, CASH, RESCUE)
+    _later(house, house.profile.auction.duration // 10)
+    for account in read_state(system).accounts.values():
+        if account.auction and account.margin and account.margin.equity < 0:
+            bid = engine.bid(account.id, saver.account, WAD, ANY_PRICE, ANY_NONCE)
+            house.chain.send(bid, saver.person.sender)
+
+
+def _share(house: House, observer: Observer, checks: Checks, saver: Participant) -> None:
+    """Not before it is due; by then every profit has become cash, and after it whoever may withdraws again."""
+    system, chain, sender = house.system, house.chain, saver.person.sender
+    withdrawal, share = house.withdrawal_call(saver, CASH, 1.0), system.clearing_house.shareLoss()
+    before = read_state(system)
+    if not before.pending_loss:
+        return
+    for what, call, expected in (("a withdrawal", withdrawal, LOCKED), ("a sharing", share, NOT_DUE)):
+        error = observer.refusal(call, sender.address)
+        checks.require("LOSS", error == expected, f"{what} before a loss was shared got {error}")
+    _later(house, max(before.loss_due_at - chain.block().timestamp, 0))
+    _repeat(house)
+    for account in before.accounts:
+        chain.send(system.clearing_house.settleVariation(account), sender)
+    chain.send(share, sender)
+    after = read_state(system)
+    if after.fund_owed:
+        chain.send(system.insurance_fund.payClaims(len(after.accounts)), sender)
+    checks.require("LOSS", after.loss_index < before.loss_index, f"the index stayed at {after.loss_index}")
+    if not after.pending_loss and not after.reserved_shortfall:
+        error = observer.refusal(withdrawal, sender.address)
+        checks.require("LOSS", error is None, f"a withdrawal after a loss was shared got {error}")
 
 
 def _flag_everybody(house: House, state: State, keeper: Participant) -> None:
@@ -204,9 +270,7 @@ def _circle_of_options(house: House, checks: Checks, saver: Participant) -> None
     for size in (WAD // 3, 1, -WAD // 7):
         house.trade(pair[0], option.symbol, size, price + 1, maker=pair[1])
     chain.set_time(option.expiry + 1)
-    for feeds in (system.price_feeds, system.volatility_feeds):
-        for feed in feeds.values():
-            chain.send(feed.push(chain.read(feed.latestRoundData())[1]), house.reporter)
+    _repeat(house)
     number = find_round(system, instrument.underlying, option.expiry)
     chain.send(system.registry.settle(instrument.underlying, option.expiry, number), saver.person.sender)
     for one in pair:
@@ -258,10 +322,8 @@ def _circle_of_collateral(house: House, checks: Checks, hedger: Participant) -> 
 
 
 def _circle_of_shares(house: House, checks: Checks) -> None:
-    """Deposits into the insurance fund and redemptions, split differently."""
+    """Deposits into the insurance fund and, in time, redemptions, split differently."""
     chain, fund, token, sender = house.chain, house.system.insurance_fund, house.system.cash, house.underwriter
-    if chain.read(fund.maxRedeem(sender.address)) == 0:
-        return
     held = chain.read(fund.balanceOf(sender.address))
     chain.send(token.mint(sender.address, 3 * ODD), sender)
     chain.send(token.approve(fund.address, 3 * ODD), sender)
@@ -269,6 +331,11 @@ def _circle_of_shares(house: House, checks: Checks) -> None:
     for units in (1, ODD, 2 * ODD - 1):
         chain.send(fund.deposit(units, sender.address), sender)
     shares = chain.read(fund.balanceOf(sender.address)) - held
+    chain.send(fund.requestRedemption(shares // 3), sender)
+    chain.send(fund.requestRedemption(shares - shares // 3), sender)
+    _later(house, chain.read(fund.COOLDOWN()))
+    if chain.read(fund.maxRedeem(sender.address)) != shares:  # a loss is known: nobody may leave
+        return
     for part in (shares // 3, shares - shares // 3):
         chain.send(fund.redeem(part, sender.address, sender.address), sender)
     gained = chain.read(token.balanceOf(sender.address)) - start

@@ -73,6 +73,10 @@ class Step:
     fund: float
     books: dict[str, BookPoint] = field(default_factory=dict)
     options: dict[str, OptionPoint] = field(default_factory=dict)
+    claims: float = 0.0
+    """What the fund owes, dollars."""
+    pending: float = 0.0
+    """Loss still to be shared, dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,29 @@ class Liquidation:
     maintenance: float
     price: float
     covered: float
+    """Paid by the fund at once."""
+    queued: float
+    """Owed by it."""
     shared: float
+    """Left to positive cash."""
+    fee: float
+    """Flag fee."""
+
+
+@dataclass(slots=True)
+class Charges:
+    """What was paid besides prices over the run, dollars. All but flag fees and funding go to the insurance fund."""
+
+    flag_fees: float = 0.0
+    """To keepers."""
+    discounts: float = 0.0
+    """The fund's part of liquidators' discounts."""
+    premium_fees: float = 0.0
+    """By takers, for moving a perpetual's premium."""
+    interest: float = 0.0
+    """On negative cash."""
+    funding: float = 0.0
+    """Between longs and shorts, by the positions at the end of each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +203,14 @@ class Recording:
     pushes: list[Push] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
     invariants: list[InvariantResult] = field(default_factory=list)
+    charges: Charges = field(default_factory=Charges)
     bad_debt: float = 0.0
     insurance_paid: float = 0.0
+    """At once and as claims."""
+    claims_open: float = 0.0
+    """Owed by the fund at the end."""
     shared_loss: float = 0.0
+    """Shared or still to be."""
     refused: dict[str, int] = field(default_factory=dict)
     """Attacks that the contracts turned down, by the error they got."""
     declined: dict[str, int] = field(default_factory=dict)
@@ -223,7 +254,9 @@ class Recording:
             "margin_calls": sum(event.kind == "margin call" for event in self.events),
             "bad_debt": round(self.bad_debt, 6),
             "insurance_paid": round(self.insurance_paid, 6),
+            "claims_open": round(self.claims_open, 6),
             "shared_loss": round(self.shared_loss, 6),
+            "charges": _rounded(asdict(self.charges)),
             "initial_margin_rate": {"underlying": self.symbols[0], **self.rate(self.symbols[0])},
             "initial_margin_rates": {symbol: self.rate(symbol) for symbol in self.symbols},
             "invariants": {one.id: one.holds for one in self.invariants},
@@ -243,6 +276,8 @@ class Recording:
         return {
             "ts": [step.ts for step in self.steps],
             "fund": [round(step.fund, 2) for step in self.steps],
+            "claims": [round(step.claims, 2) for step in self.steps],
+            "pending_loss": [round(step.pending, 2) for step in self.steps],
             "underlyings": {
                 symbol: {
                     key: [_short(getattr(step.underlyings[symbol], key)) for step in self.steps]

@@ -25,16 +25,14 @@ from plimsoll.chain.state import AccountState, State, read_state
 from plimsoll.chain.system import CASH as CASH_ID
 from plimsoll.config import WAD
 from plimsoll.governance.push import push
-from plimsoll.keeper.decide import Poke, Policy, SettleVariation
+from plimsoll.keeper.decide import Poke, SettleVariation
 from plimsoll.keeper.expiry import find_round
-from plimsoll.keeper.run import Keeper
 from plimsoll.margin.onchain import mark_of
 from plimsoll.market import MarketData, load_market
 from simulation.agents import (
     ATTACKER,
     CASH,
     DAY,
-    KEEPER,
     SERVANTS,
     Collar,
     Deposit,
@@ -47,6 +45,7 @@ from simulation.agents import (
     perpetual,
 )
 from simulation.audit import Audit
+from simulation.faults import NO_FAULTS, Faults, crew
 from simulation.house import LEAD_TIME, House, Participant, known, wad
 from simulation.invariants import (
     ACCOUNT_ROUNDING,
@@ -56,7 +55,7 @@ from simulation.invariants import (
     standing_of,
 )
 from simulation.observe import Portfolio, imagined
-from simulation.probes import probe
+from simulation.probes import probe, void
 from simulation.recording import (
     PARTS,
     AccountPoint,
@@ -79,10 +78,10 @@ TICKS = 5
 """Most times the clock moves on within a bar while an auction is open."""
 TICK_PART = 0.05
 """Of an auction's duration: one tick brings the discount to where the keeper bids."""
-SETTLE_ABOVE = 25_000 * WAD
-"""The keeper settles variation beyond this many dollars [wad]."""
 SPREAD = 0.02
 """Part of an option's mark by which the market maker's prices lie above and below it."""
+PERPETUAL_SPREAD = 0.0003
+"""The same of a perpetual's index price: whoever trades moves the premium, and funding with it."""
 SAMPLE = 10_000
 """Dollars of the position that the margin rate is measured on."""
 REFUSED = "ClearingHouseInsufficientMargin"
@@ -139,6 +138,8 @@ def _first_prices(data: MarketData, bars: list[tuple[int, dict[str, float]]]) ->
 class Tally:
     """What has happened to one account."""
 
+    orders: int = 0
+    """That it gave."""
     equity_start: float = 0.0
     flow: float = 0.0
     margin_calls: int = 0
@@ -148,24 +149,32 @@ class Tally:
 
 @dataclass
 class Replay:
-    """One run. `go` replays, `finish` gives the recording."""
+    """One run. `go` replays, `finish` gives the recording.
+
+    faults: what fails when. ticks: most times the clock moves on within a bar while an auction is open. probes: how
+    often experiments are made before the last bar; with 0 not there either. on_state is shown every state that is read,
+    on_events what happened since the last look.
+    """
 
     house: House
     scenario: Scenario
     bars: list[tuple[int, dict[str, float]]]
+    faults: Faults = NO_FAULTS
+    ticks: int = TICKS
+    probes: int = PROBES
+    on_state: Callable[[State], None] = void
+    on_events: Callable[[list[ChainEvent]], None] = void
     stopped_by: InvariantError | None = None
 
     def __post_init__(self) -> None:
         market = self.house.data.market
         self.recording = Recording(market.name, market.title, market.assets)
         self.audit = Audit(self.house.system, name=self._name, on_bid=self._record_bid)
-        self.bidder = self.house.by_name[KEEPER]
-        self.keeper = Keeper(
-            self.house.system,
-            self.bidder.person.sender,
-            Policy(account=self.bidder.account, settle_above=SETTLE_ABOVE, pay_from=0),
-        )
+        self.keepers = crew(self.house, self.faults)
+        self.rounds = 0
+        """Of the keepers, so far."""
         self.tallies = {one.name: Tally() for one in self.house.participants}
+        self.printed: dict[str, float] = {}
         self.volatilities: dict[str, float] = {}
         self.last_state = read_state(self.house.system)
         for one in self.house.participants:
@@ -182,20 +191,17 @@ class Replay:
         reporter = self.house.data.reporter()
         for bar in self._bars_before():
             reporter.observe(*bar)
-        next_calibration = self.bars[0][0] + self.scenario.recalibrate_every
-        every = max(1, len(self.bars) // PROBES)
+        self.next_calibration = self.bars[0][0] + self.scenario.recalibrate_every
+        every = max(1, len(self.bars) // max(self.probes, 1))
         self.last_state, _ = self.audit.examine()
         for number, (ts, printed) in enumerate(self.bars, 1):
             self._report(ts, printed, reporter.observe(ts, printed))
-            self._act()
-            self._auction(self.bars[number][0] if number < len(self.bars) else ts + 2 * TICKS * 3_600)
-            if ts >= next_calibration:
-                next_calibration += self.scenario.recalibrate_every
-                self._recalibrate(ts)
-            self._examine()
-            self._attack()
-            if number % every == every // 2 or number == len(self.bars):
-                probe(self.house, self.audit.observer, self.audit.checks, self.hedger, self.saver)
+            if self._is_known():
+                self._react(ts, self.bars[number][0] if number < len(self.bars) else ts + 2 * TICKS * 3_600)
+            else:
+                self._keep()
+            if self.probes and self._is_known() and (number % every == every // 2 or number == len(self.bars)):
+                self._probe()
             if on_step is not None:
                 on_step(number, len(self.bars), self._words())
 
@@ -209,15 +215,50 @@ class Replay:
     # ─── A bar
 
     def _report(self, ts: int, printed: dict[str, float], volatilities: dict[str, float]) -> None:
-        """Push the bar, and write down how everybody stands before anybody reacts."""
+        """Push the bar, unless the feeds are silent."""
         house = self.house
-        house.chain.set_time(ts)
-        house.report(printed, volatilities)
+        self._set_time(ts)
+        self.printed |= printed
+        if self.faults.reports(ts):
+            house.report(printed, volatilities)
+        else:
+            house.chain.mine()
         self.volatilities |= volatilities
-        self.state = read_state(house.system)
+        self._look()
+
+    def _set_time(self, ts: int) -> None:
+        """The next block's time, and what gas costs from then on."""
+        self.house.chain.set_time(ts)
+        self.house.chain.base_fee = self.faults.base_fee_at(ts)
+
+    def _look(self) -> None:
+        self.state = read_state(self.house.system)
+        self.on_state(self.state)
+
+    def _is_known(self) -> bool:
+        """Whether every price passes its checks: without one nothing can be said of an account, and nobody can act but
+        keepers, who leave alone what they don't know."""
+        return all(oracle.price is not None for oracle in self.state.oracles.values())
+
+    def _write_down(self, ts: int) -> None:
+        """How everybody stands before anybody reacts."""
         self.audit.check_state(self.state)
+        self.recording.charges.funding += _funding(self.last_state, self.state)
         self.rates = self._rates()
         self._record(self.state, ts)
+
+    def _react(self, ts: int, next_bar: int) -> None:
+        """Everybody acts; then the checks, unless a price has become stale meanwhile."""
+        self._write_down(ts)
+        self._act()
+        self._auction(next_bar)
+        if not self._is_known():
+            return
+        if ts >= self.next_calibration:
+            self.next_calibration += self.scenario.recalibrate_every
+            self._recalibrate(ts)
+        self._examine()
+        self._attack()
 
     def _rates(self) -> dict[str, Standing]:
         """Margin of a small long position in each underlying; and ORDER, against one three times as large."""
@@ -255,8 +296,19 @@ class Replay:
                 initial_rate=rate.initial / (SAMPLE * WAD),
                 maintenance_rate=rate.maintenance / (SAMPLE * WAD),
             )
-        fund = state.fund_assets * state.assets[CASH_ID].scale / WAD
-        self.recording.steps.append(Step(ts, underlyings, accounts, fund, self._books(), self._followed()))
+        unit = state.assets[CASH_ID].scale / WAD
+        self.recording.steps.append(
+            Step(
+                ts,
+                underlyings,
+                accounts,
+                state.fund_assets * unit,
+                self._books(),
+                self._followed(),
+                claims=state.fund_owed * unit,
+                pending=state.pending_loss / WAD,
+            )
+        )
 
     def _books(self) -> dict[str, BookPoint]:
         """What every book with options in it needs, beside what its lines would need one by one: the contract's own
@@ -309,15 +361,25 @@ class Replay:
         self.expiries.update(ahead)
 
     def _act(self) -> None:
-        """The keeper first, then everybody else in the order of their accounts."""
+        """Keepers first, then everybody else in the order of their accounts."""
         self._list()
         self._settle_wrongly()
-        outcomes = self.keeper.step(self.state)
-        if any(not isinstance(one.action, Poke | SettleVariation) for one in outcomes):
-            self.state = read_state(self.house.system)
+        self._keep()
         for one in self.house.participants:
-            for intent in one.agent.decide(self._view(one)):
-                self._carry_out(one, intent)
+            if self.faults.acts(one.name, self.state.timestamp):
+                for intent in one.agent.decide(self._view(one)):
+                    self._carry_out(one, intent)
+
+    def _keep(self) -> None:
+        """Every keeper does its round on what the ones before it left; each comes first in turn."""
+        now, first = self.state.timestamp, self.rounds % len(self.keepers)
+        names = [name for name in self.keepers if self.faults.acts(name, now)]
+        self.rounds += 1
+        for name in names[first:] + names[:first]:
+            outcomes = self.keepers[name].step(self.state)
+            quiet = all(isinstance(one.action, Poke | SettleVariation) for one in outcomes)
+            if not quiet or (outcomes and len(names) > 1):
+                self._look()
 
     def _view(self, one: Participant) -> View:
         account = self.state.accounts[one.account]
@@ -353,6 +415,7 @@ class Replay:
         try:
             match intent:
                 case Trade(symbol, size):
+                    tally.orders += 1
                     instrument = self.house.system.instrument(symbol)
                     exact = self._exact(one, instrument, wad(size))
                     self.house.trade(one, symbol, exact, self._quote(instrument, exact))
@@ -367,12 +430,10 @@ class Replay:
             self.recording.declined[name] = self.recording.declined.get(name, 0) + 1
 
     def _quote(self, instrument: Instrument, size: int) -> int:
-        """The market maker's price for who buys (negative: sells) `size`: the index price of a perpetual, around an
-        option's mark."""
+        """The market maker's price for who buys (negative: sells) `size`: around the mark."""
         price, _ = mark_of(self.house.system, instrument.id)
-        if not instrument.is_option:
-            return price
-        return price + (1 if size > 0 else -1) * int(price * SPREAD)
+        spread = SPREAD if instrument.is_option else PERPETUAL_SPREAD
+        return price + (1 if size > 0 else -1) * int(price * spread)
 
     def _exact(self, one: Participant, instrument: Instrument, size: int) -> int:
         """A trade that would leave less than a billionth of a unit closes the position to the wei."""
@@ -381,17 +442,16 @@ class Replay:
         return -held if held and abs(held + size) < ACCOUNT_ROUNDING else size
 
     def _auction(self, next_bar: int) -> None:
-        """While an auction is open, let its discount rise and the keeper bid."""
+        """While an auction is open, let its discount rise and the keepers bid."""
         tick = int(self.house.profile.auction.duration * TICK_PART)
-        now = self.state  # no trade since can have made an account liquidatable: GATE
-        for _ in range(TICKS):
-            due = any(a.auction or (a.margin and a.margin.is_liquidatable) for a in now.accounts.values())
-            if not due or now.timestamp + tick + 300 >= next_bar:
+        for _ in range(self.ticks):  # no trade since can have made an account liquidatable: GATE
+            due = any(a.auction or (a.margin and a.margin.is_liquidatable) for a in self.state.accounts.values())
+            if not due or not self._is_known() or self.state.timestamp + tick + 300 >= next_bar:
                 break
-            self.house.chain.set_time(max(now.timestamp + tick, self.house.chain.block().timestamp + 1))
+            self._set_time(max(self.state.timestamp + tick, self.house.chain.block().timestamp + 1))
             self.house.chain.mine()
-            self.keeper.step()
-            now = read_state(self.house.system)
+            self._look()
+            self._keep()
 
     def _recalibrate(self, ts: int) -> None:
         """Fit again to what is known now, and move the parameters as far as the steward allows."""
@@ -406,14 +466,37 @@ class Replay:
         self.recording.pushes.append(Push(ts, report.hash, changes, limited, multiplier))
         self.recording.events.append(Event(ts, "push", "", f"{changes} numbers pushed, {limited} held back by a limit"))
 
+    def wind_down(self, rounds: int, seconds: int) -> None:
+        """After the last bar: feeds repeat what they said and keepers go on until no auction, loss or claim is open, so
+        many rounds at most and so many seconds apart; then fees go to the fund, and the experiments are made.
+        InvariantError as in `go`."""
+        for done in range(rounds + 1):
+            self._report(self.house.chain.block().timestamp + seconds, self.printed, self.volatilities)
+            if done == rounds or not is_open(self.state):
+                break
+            self._keep()
+            self._examine()
+        self.house.chain.send(self.house.system.clearing_house.sweepFees(), self.house.reporter)
+        self._examine()
+        self._probe()
+
+    def _probe(self) -> None:
+        probe(self.house, self.audit.observer, self.audit.checks, self.hedger, self.saver)
+
     # ─── Checks
 
     def _examine(self) -> None:
-        """The audit, and what it saw of expiries."""
+        """The audit, and what it saw of expiries and charges."""
         self.last_state, events = self.audit.examine()
+        self.on_state(self.last_state)
+        self.on_events(events)
         for event in events:
             values = event.arguments
             match event.name:
+                case "Traded":
+                    self.recording.charges.premium_fees += values["fee"] / WAD
+                case "InterestAccrued":
+                    self.recording.charges.interest += values["amount"] / WAD
                 case "ExpirySettled":
                     self._record_settlement(event)
                 case "ExpiredSettled":
@@ -485,7 +568,7 @@ class Replay:
             self.audit.checks.require("GATE", error in expected, f"{what} got {error or 'through'}")
             key = f"{what}: {error}"
             self.recording.refused[key] = self.recording.refused.get(key, 0) + 1
-        if state.reserved_shortfall > state.fund_assets * state.assets[CASH_ID].scale:
+        if state.pending_loss or state.reserved_shortfall > state.fund_assets * state.assets[CASH_ID].scale:
             call = self.house.withdrawal_call(self.saver, CASH, 1.0)
             error = self.audit.observer.refusal(call, self.saver.person.sender.address)
             self.audit.checks.require("LOSS", error == REFUSALS[-1], f"a withdrawal ahead of a known loss got {error}")
@@ -502,6 +585,9 @@ class Replay:
         account, bidder = values["account"], values["bidder"]
         self.tallies[self._name(account)].liquidations += 1
         ts = self.house.chain.block(event.block).timestamp
+        self.recording.charges.flag_fees += bid.fee / WAD
+        self.recording.charges.discounts += bid.fundFee / WAD
+        queued = min(values["queued"] * self.last_state.assets[CASH_ID].scale, bid.cover - values["shared"])
         self.recording.liquidations.append(
             Liquidation(
                 ts=ts,
@@ -513,8 +599,10 @@ class Replay:
                 equity_after=after.equity / WAD,
                 maintenance=before.maintenance / WAD,
                 price=bid.price / WAD,
-                covered=values["covered"] / WAD,
+                covered=(bid.cover - values["shared"] - queued) / WAD,
+                queued=queued / WAD,
                 shared=values["shared"] / WAD,
+                fee=bid.fee / WAD,
             )
         )
         text = f"{bid.fraction / WAD:.0%} of {self._name(account)} to {self._name(bidder)}"
@@ -539,12 +627,14 @@ class Replay:
                 )
             )
         recording.invariants = self.audit.checks.results()
-        recording.bad_debt = self.audit.losses.requested / WAD
-        recording.insurance_paid = self.audit.losses.fund_paid * state.assets[CASH_ID].scale / WAD
-        recording.shared_loss = self.audit.losses.shared / WAD
+        losses, unit = self.audit.losses, state.assets[CASH_ID].scale / WAD
+        recording.bad_debt = losses.requested / WAD
+        recording.insurance_paid = (losses.fund_paid + losses.claims_paid) * unit
+        recording.claims_open = state.fund_owed * unit
+        recording.shared_loss = losses.shared / WAD
         recording.solvent = (
             self.stopped_by is None
-            and state.reserved_shortfall == 0
+            and state.reserved_shortfall == state.pending_loss == 0
             and all(standing_of(account).equity >= -ACCOUNT_ROUNDING for account in state.accounts.values())
         )
         return recording
@@ -561,3 +651,25 @@ class Replay:
     @staticmethod
     def _equity(state: State, one: Participant) -> int:
         return standing_of(state.accounts[one.account]).equity
+
+
+def is_open(state: State) -> bool:
+    """Whether somebody is still to be liquidated, or some loss still to be paid or shared."""
+    accounts = state.accounts.values()
+    due = any(one.auction or (one.margin is not None and one.margin.is_liquidatable) for one in accounts)
+    return due or bool(state.pending_loss or state.fund_owed)
+
+
+def _funding(before: State, now: State) -> float:
+    """What the paying side of every perpetual owes the other for the time between two states, dollars, as if nobody had
+    traded meanwhile."""
+    moved = {one.id: one.funding_index - before.oracles[name].funding_index for name, one in now.oracles.items()}
+    return (
+        sum(
+            max(position.size * moved[Instrument.of(position.instrument).underlying], 0) // WAD
+            for account in before.accounts.values()
+            for position in account.positions.values()
+            if not Instrument.of(position.instrument).is_option
+        )
+        / WAD
+    )

@@ -15,7 +15,7 @@ from plimsoll.drawing import STYLE, dollars, moment, percent, plain, show_tiles,
 from simulation import bars
 from simulation.agents import SERVANTS
 from simulation.recording import AccountSummary, Recording
-from simulation.svg import Area, Figure, Lane, Line, Panel
+from simulation.svg import FIGURE_STYLE, SCRIPT, Area, Figure, Lane, Line, Panel
 
 
 def render(recording: Recording) -> str:
@@ -34,7 +34,7 @@ def render(recording: Recording) -> str:
             f"Replayed bar by bar on a live chain, {moment(first)} to {moment(last)}: "
             f"{len(recording.steps)} steps, {verdict}."
         ),
-        style=STYLE + _STYLE,
+        style=STYLE + FIGURE_STYLE + _STYLE,
         tiles=_tiles(recording),
         svg=figure.svg,
         books=_books(recording),
@@ -44,7 +44,7 @@ def render(recording: Recording) -> str:
         pushes=_pushes(recording),
         invariants=_invariants(recording),
         data=json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/"),
-        script=_SCRIPT,
+        script=SCRIPT,
     )
 
 
@@ -129,8 +129,18 @@ def _panels(recording: Recording) -> list[Panel]:
     panels.append(
         Panel(
             "Insurance fund",
-            "assets",
-            (Line("assets", [step.fund for step in steps], "equity"),),
+            "assets, less what it owes",
+            (
+                Line("assets", [step.fund for step in steps], "equity"),
+                *(
+                    Line(name, amounts, css)
+                    for name, amounts, css in (
+                        ("claims open", [step.claims for step in steps], "initial"),
+                        ("loss to be shared", [step.pending for step in steps], "maintenance"),
+                    )
+                    if any(amounts)
+                ),
+            ),
             64,
             lambda value: f"${value:,.0f}",
         )
@@ -238,6 +248,8 @@ def _tiles(recording: Recording) -> str:
         note = "of what its parts would need one by one, on average"
         tiles.append((f"{account}: margin of the whole", percent(recording.share(account)), note))
     held = sum(result.holds for result in recording.invariants)
+    charges = recording.charges
+    to_fund = charges.discounts + charges.premium_fees + charges.interest
     tiles += [
         ("Parameter pushes", str(len(recording.pushes)), "each within the steward's limits"),
         (
@@ -245,7 +257,19 @@ def _tiles(recording: Recording) -> str:
             str(len(recording.liquidations)),
             f"bids, on {len({one.account for one in recording.liquidations})} of {len(recording.accounts)} accounts",
         ),
-        ("Bad debt", dollars(recording.bad_debt), f"{dollars(recording.insurance_paid)} paid by the fund"),
+        (
+            "Bad debt",
+            dollars(recording.bad_debt),
+            f"{dollars(recording.insurance_paid)} paid by the fund, {dollars(recording.claims_open)} owed, "
+            f"{dollars(recording.shared_loss)} shared",
+        ),
+        (
+            "Charges",
+            dollars(to_fund),
+            f"to the fund: discounts {dollars(charges.discounts)}, premium fees {dollars(charges.premium_fees)}, "
+            f"interest {dollars(charges.interest)}. Flag fees {dollars(charges.flag_fees)}, funding "
+            f"{dollars(charges.funding)}",
+        ),
         (
             "Invariants",
             f"{held} of {len(recording.invariants)}",
@@ -340,14 +364,16 @@ def _liquidations(recording: Recording) -> str:
             dollars(one.equity_before),
             dollars(one.equity_after),
             dollars(one.price),
+            dollars(one.fee),
             dollars(one.covered),
+            dollars(one.queued),
             dollars(one.shared),
         )
         for one in recording.liquidations
     ]
     head = (
         "time", "account", "bidder", "part taken", "discount d", "maintenance", "equity before", "equity after",
-        "price paid", "fund paid", "shared",
+        "price paid", "flag fee", "fund paid", "fund owes", "shared",
     )  # fmt: skip
     return table(head, rows, 3)
 
@@ -407,10 +433,7 @@ keys, to read every value at one time.</p></section>
 """
 
 _STYLE = """
-.lane{stroke:var(--rule)}
 .initial-area,.call-span{fill:var(--amber-fill)}.maintenance-area,.liquidation-span{fill:var(--red-fill)}
-.mark{font-size:12px}svg .mark.push{fill:var(--push)}svg .mark.call{fill:var(--amber);font-size:9px}
-svg .mark.liquidation{fill:var(--red)}svg .mark.expiry{fill:var(--u0);font-size:10px}
 .books{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:10px}
 .books .title b{font-weight:650}svg .share{font-size:10px;font-weight:600;font-variant-numeric:tabular-nums}
 .bar-collateral{fill:var(--u0);background:var(--u0)}.bar-perpetuals{fill:var(--muted);background:var(--muted)}
@@ -419,24 +442,4 @@ svg .mark.liquidation{fill:var(--red)}svg .mark.expiry{fill:var(--u0);font-size:
 .key{font-size:12.5px;margin:6px 0 10px}
 .swatch{display:inline-block;width:11px;height:11px;border-radius:2px;margin:0 6px 0 16px}
 .swatch:first-child{margin-left:0}
-.guide{stroke-width:1}.guide.push{stroke:var(--push);stroke-dasharray:2 4;opacity:.55}
-.guide.liquidation{stroke:var(--red);opacity:.28}
-#cursor{stroke:var(--ink);stroke-width:1;opacity:0;pointer-events:none}
-"""
-
-_SCRIPT = """
-const figure=document.getElementById('figure'),
-cursor=document.getElementById('cursor'),
-when=document.getElementById('when');
-const values=[...figure.querySelectorAll('[data-line]')];let at=data.x.length-1;
-function show(i,visible){at=Math.max(0,Math.min(data.x.length-1,i));cursor.setAttribute('x1',data.x[at]);
-cursor.setAttribute('x2',data.x[at]);cursor.style.opacity=visible?0.6:0;when.textContent=data.when[at];
-for(const text of values)text.textContent=data.lines[+text.dataset.line][at]}
-figure.addEventListener('pointermove',event=>{const box=figure.getBoundingClientRect();
-const x=(event.clientX-box.left)/box.width*figure.dataset.width;let best=0;
-data.x.forEach((place,i)=>{if(Math.abs(place-x)<Math.abs(data.x[best]-x))best=i});show(best,true)});
-figure.addEventListener('pointerleave',()=>show(data.x.length-1,false));
-figure.addEventListener('keydown',event=>{if(event.key==='ArrowLeft')show(at-1,true);
-else if(event.key==='ArrowRight')show(at+1,true);
-else return;event.preventDefault()});
 """

@@ -230,3 +230,33 @@ def _runs(values: Values) -> list[list[tuple[int, float]]]:
         else:
             runs[-1].append((i, value))
     return [run for run in runs if run]
+
+
+# ─── What a page with a figure needs beside it
+
+FIGURE_STYLE = """
+.lane{stroke:var(--rule)}
+.mark{font-size:12px}svg .mark.push{fill:var(--push)}svg .mark.call{fill:var(--amber);font-size:9px}
+svg .mark.liquidation{fill:var(--red)}svg .mark.expiry{fill:var(--u0);font-size:10px}
+.guide{stroke-width:1}.guide.push{stroke:var(--push);stroke-dasharray:2 4;opacity:.55}
+.guide.liquidation{stroke:var(--red);opacity:.28}
+#cursor{stroke:var(--ink);stroke-width:1;opacity:0;pointer-events:none}
+"""
+
+SCRIPT = """
+const figure=document.getElementById('figure'),
+cursor=document.getElementById('cursor'),
+when=document.getElementById('when');
+const values=[...figure.querySelectorAll('[data-line]')];let at=data.x.length-1;
+function show(i,visible){at=Math.max(0,Math.min(data.x.length-1,i));cursor.setAttribute('x1',data.x[at]);
+cursor.setAttribute('x2',data.x[at]);cursor.style.opacity=visible?0.6:0;when.textContent=data.when[at];
+for(const text of values)text.textContent=data.lines[+text.dataset.line][at]}
+figure.addEventListener('pointermove',event=>{const box=figure.getBoundingClientRect();
+const x=(event.clientX-box.left)/box.width*figure.dataset.width;let best=0;
+data.x.forEach((place,i)=>{if(Math.abs(place-x)<Math.abs(data.x[best]-x))best=i});show(best,true)});
+figure.addEventListener('pointerleave',()=>show(data.x.length-1,false));
+figure.addEventListener('keydown',event=>{if(event.key==='ArrowLeft')show(at-1,true);
+else if(event.key==='ArrowRight')show(at+1,true);
+else return;event.preventDefault()});
+"""
+"""Shows the values under the pointer, or under the arrow keys; needs `data`: x and when of every step, lines' texts."""

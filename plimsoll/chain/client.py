@@ -152,6 +152,8 @@ class Chain:
         self.chain_id = chain_id
         self.fast = fast
         """No gas estimation and no waiting between polls: for a local chain that mines each transaction at once."""
+        self.base_fee: int | None = None
+        """What gas costs in every block, wei, in fast mode; None leaves it to the chain."""
         self.provider = _provider(url, timeout)
         self.web3 = Web3(self.provider)
 
@@ -212,10 +214,12 @@ class Chain:
         block: BlockId = "latest",
         sender: str | None = None,
         codes: Sequence[Mapping[str, bytes]] | None = None,
+        time: int | None = None,
     ) -> list[Any]:
         """Like `read_many`, with a `Reverted` in the place of each result that a contract refused.
 
-        `codes`, one mapping a call: {address: runtime code} to imagine there while that call is answered.
+        `codes`, one mapping a call: {address: runtime code} to imagine there while that call is answered. `time`: unix
+        seconds to imagine it is, where the node can (anvil and go-ethereum do).
         """
         at = hex(block) if isinstance(block, int) else block
         extra = {"from": sender} if sender else {}
@@ -223,6 +227,9 @@ class Chain:
         if codes is not None:
             for (_, parameters), imagined in zip(requests_, codes, strict=True):
                 parameters.append({address: {"code": "0x" + code.hex()} for address, code in imagined.items()})
+        if time is not None:
+            for _, parameters in requests_:
+                parameters += [*([] if codes is not None else [{}]), {"time": hex(time)}]
         results = []
         for call, response in zip(calls, self.batch(requests_), strict=True):
             if "error" in response:
@@ -283,6 +290,9 @@ class Chain:
         return self._transact({"data": data}, sender, artifact.name)
 
     def _local(self, transaction: dict[str, Any], sender: Sender) -> dict[str, Any]:
+        if self.base_fee is not None:  # anvil would let it drift from block to block
+            self.rpc("anvil_setNextBlockBaseFeePerGas", hex(self.base_fee))
+            transaction = {**transaction, "gasPrice": hex(self.base_fee)}
         return {**transaction, "from": sender.address, "gas": hex(LOCAL_GAS)}
 
     def _transact(self, transaction: dict[str, Any], sender: Sender, what: str) -> Receipt:

@@ -16,7 +16,7 @@ from eth_utils.address import is_checksum_address
 
 from plimsoll.errors import PlimsollError
 
-SCHEMA = "plimsoll.deployment/2"
+SCHEMA = "plimsoll.deployment/3"
 FOLDER = Path(__file__).resolve().parent.parent.parent / "deployments"
 _EXACT = 2**53
 """Integers from here on are written as text, since many JSON readers would round them."""
@@ -166,8 +166,11 @@ def _table(entry: Any) -> dict[str, Any]:
 
 
 def _parse(raw: Any) -> Manifest:
-    if not isinstance(raw, dict) or raw.pop("schema", None) != SCHEMA:
-        raise ValueError(f"schema is not {SCHEMA}")
+    if not isinstance(raw, dict):
+        raise TypeError("not a table")
+    schema = raw.pop("schema", None)
+    if schema != SCHEMA:
+        raise ValueError(f"its schema is {schema!r}, this version reads {SCHEMA!r}")
     manifest: Manifest = _make(Manifest, raw)
     return replace(
         manifest,

@@ -15,6 +15,7 @@ from eth_utils.crypto import keccak
 from plimsoll.errors import PlimsollError
 
 if TYPE_CHECKING:
+    from plimsoll.chain.abi import Call
     from plimsoll.chain.client import Sender
     from plimsoll.chain.system import System
 
@@ -26,6 +27,8 @@ _TYPES = ["bytes32", "uint64", "address", "uint128", "int128", "uint128", "uint6
 _TYPE_HASH = keccak(text=ORDER_TYPE)
 _DOMAIN_TYPE_HASH = keccak(text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
 NAME, VERSION = "Plimsoll", "1"
+ROOM_FOR_FEE = 500
+"""A taker's limit leaves one part in so many of the price for the fee on moving a perpetual's premium (FundingMath)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +57,21 @@ class Order:
             self.salt,
         )
 
-    def digest(self, chain_id: int, clearing_house: str) -> bytes:
-        """keccak256(0x1901 ‖ domain ‖ struct): what is signed, equal to the contract's orderHash."""
+    def digest(self, chain_id: int, gateway: str) -> bytes:
+        """keccak256(0x1901 ‖ domain ‖ struct): what is signed, equal to the order gateway's orderHash."""
         try:
             struct = keccak(encode(_TYPES, (_TYPE_HASH, *self.as_tuple())))
         except EncodingError as fault:
             raise PlimsollError(f"the order cannot be encoded: {str(fault).splitlines()[0]}") from None
-        return keccak(b"\x19\x01" + _domain(chain_id, clearing_house) + struct)
+        return keccak(b"\x19\x01" + _domain(chain_id, gateway) + struct)
 
 
 @lru_cache(maxsize=8)
-def _domain(chain_id: int, clearing_house: str) -> bytes:
+def _domain(chain_id: int, gateway: str) -> bytes:
     return keccak(
         encode(
             ["bytes32", "bytes32", "bytes32", "uint256", "address"],
-            [_DOMAIN_TYPE_HASH, keccak(text=NAME), keccak(text=VERSION), chain_id, clearing_house],
+            [_DOMAIN_TYPE_HASH, keccak(text=NAME), keccak(text=VERSION), chain_id, gateway],
         )
     )
 
@@ -112,7 +115,25 @@ def make_order(
 
 
 def sign_order(system: System, signer: Sender, order: Order) -> SignedOrder:
-    """Sign an order for the system's clearing house on its chain."""
-    digest = order.digest(system.chain.chain_id, system.clearing_house.address)
+    """Sign an order for the system's order gateway on its chain."""
+    digest = order.digest(system.chain.chain_id, system.order_gateway.address)
     signature = signer.signer.unsafe_sign_hash(Hash32(digest))
     return SignedOrder(order, bytes(signature.signature), digest)
+
+
+def settle_trade(system: System, maker: SignedOrder, taker: SignedOrder, size: int) -> Call:
+    """The gateway's call that settles two orders that cross, at the maker's limit price: `size` units [wad] of each."""
+    call: Call = system.order_gateway.settleTrade(
+        maker.order.as_tuple(), maker.signature, taker.order.as_tuple(), taker.signature, size
+    )
+    return call
+
+
+def worst_price(price: int, size: int) -> int:
+    """A taker's limit for a trade in a perpetual at `price` that leaves room for the fee on moving the premium.
+
+    Premiums are clamped to half a percent of the index price either way, so the fee is at most an eighth of a percent
+    of it. `size`: negative sells [both wad].
+    """
+    room = price // ROOM_FOR_FEE
+    return price + room if size > 0 else price - room

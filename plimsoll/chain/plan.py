@@ -29,12 +29,21 @@ ZERO_ADDRESS = "0x" + "0" * 40
 ADMIN, GOVERNOR, STEWARD, CALIBRATOR, REPORTER, GUARDIAN = range(6)
 
 FUNCTION_ROLES: dict[str, dict[int, tuple[str, ...]]] = {
-    "price_oracle": {GOVERNOR: ("setPriceFeed", "setSequencerFeed")},
-    "volatility_oracle": {GOVERNOR: ("setVolatilityFeed",)},
+    "price_oracle": {
+        GOVERNOR: ("setPriceFeed", "proposePriceFeed", "setSequencerFeed", "proposeSequencerFeed"),
+        GUARDIAN: ("cancelPriceFeed", "cancelSequencerFeed"),
+    },
+    "volatility_oracle": {
+        GOVERNOR: ("setVolatilityFeed", "proposeVolatilityFeed"),
+        GUARDIAN: ("cancelVolatilityFeed",),
+    },
     "risk_parameters": {GOVERNOR: ("setBounds",), STEWARD: ("applyBundle",)},
     "steward": {GOVERNOR: ("setLimits", "setMarket"), CALIBRATOR: ("push",)},
     "registry": {GOVERNOR: ("listPerpetual", "listOptions", "setAveragingWindow")},
-    "clearing_house": {GOVERNOR: ("listAsset", "setAssetCap", "setModules")},
+    "clearing_house": {
+        GOVERNOR: ("listAsset", "setAssetCap", "setModules"),
+        GUARDIAN: ("pause", "unpause"),
+    },
     "liquidation_engine": {GOVERNOR: ("setAuctionParameters",)},
 }
 """{step that makes the contract: {role: functions}}. Everything else that is restricted stays with ADMIN."""
@@ -180,22 +189,16 @@ def _contracts(profile: Profile, deployer: str) -> Iterator[Step]:
         "ClearingHouse",
         (_AUTHORITY, Ref("price_oracle"), Ref("registry"), _token(profile.cash), cap),
     )
+    sources = ("clearing_house", "price_oracle", "volatility_oracle", "risk_parameters", "registry", "normal_table")
+    for step, contract in (("margin_engine", "MarginEngine"), ("margin_lens", "MarginLens")):
+        yield Deploy(step, contract, tuple(map(Ref, sources)))
     yield Deploy(
-        "margin_engine",
-        "MarginEngine",
-        (
-            Ref("clearing_house"),
-            Ref("price_oracle"),
-            Ref("volatility_oracle"),
-            Ref("risk_parameters"),
-            Ref("registry"),
-            Ref("normal_table"),
-        ),
-    )
-    yield Deploy(
-        "liquidation_engine", "LiquidationEngine", (_AUTHORITY, Ref("clearing_house"), profile.auction.as_tuple())
+        "liquidation_engine",
+        "LiquidationEngine",
+        (_AUTHORITY, Ref("clearing_house"), Ref("risk_parameters"), profile.auction.as_tuple(profile.ids)),
     )
     yield Deploy("insurance_fund", "InsuranceFund", (Ref("clearing_house"), _token(profile.cash)))
+    yield Deploy("order_gateway", "OrderGateway", (Ref("clearing_house"),))
 
 
 _CONTRACTS = {
@@ -297,7 +300,7 @@ def _set_volatility(u: Underlying) -> Call:
 
 def _listings(profile: Profile, begun: int) -> Iterator[Step]:
     house, registry = Ref("clearing_house"), Ref("registry")
-    modules = (Ref("margin_engine"), Ref("liquidation_engine"), Ref("insurance_fund"))
+    modules = (Ref("margin_engine"), Ref("liquidation_engine"), Ref("insurance_fund"), Ref("order_gateway"))
     yield Call("modules", house, "ClearingHouse", "setModules", modules)
     for asset in profile.assets:
         arguments = (_token(asset), profile.ids[asset.underlying], _units(asset.cap, asset.decimals))

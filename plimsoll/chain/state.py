@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """size: units [wad], positive long. quote: dollars received (negative: paid) and not yet settled [wad]."""
+    """size: units [wad], positive long. quote: dollars received (negative: paid) and not yet settled, after funding
+    [wad]."""
 
     instrument: int
     size: int
@@ -34,25 +35,42 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class AuctionState:
-    """An auction under way. fee and shortfall in dollars [wad]; discount is d now [wad]."""
+    """An auction under way. fee and shortfall in dollars [wad]; discount is d now [wad]; protective: at the owner's
+    wish, while there is still equity above maintenance."""
 
     started_at: int
     keeper: int
     fee: int
     shortfall: int
     discount: int
+    protective: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """An owner's wish to be reduced before it is liquidated: from which equity / maintenance on, and at most at which d
+    [both wad]."""
+
+    trigger: int
+    maximum_discount: int
 
 
 @dataclass(frozen=True, slots=True)
 class AuctionParameters:
-    """LiquidationEngine's: duration in seconds, money in dollars, everything but the duration in wad."""
+    """LiquidationEngine's, in its order: duration and window in seconds, money in dollars, fractions and money in wad;
+    native_underlying is an id, 0 for none."""
 
     duration: int
     maximum_discount: int
     target: int
     fund_share: int
-    flag_fee: int
+    native_underlying: int
     minimum_remainder: int
+    minimum_fee: int
+    throughput: int
+    maximum_fee: int
+    minimum_throughput: int
+    throughput_window: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +82,7 @@ class AccountState:
     nonce: int
     epoch: int
     cash: int
-    """Settled cash after shared losses [wad]."""
+    """Settled cash after shared losses, or debt with interest [wad]."""
     positions: Mapping[int, Position]
     """By instrument id."""
     collateral: Mapping[int, int]
@@ -72,6 +90,7 @@ class AccountState:
     margin: Margin | None
     fault: str
     auction: AuctionState | None
+    protection: Protection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +139,12 @@ class OracleState:
     """30-day volatility that options are marked at."""
     open_interest: int
     """Σ of long sizes over perpetuals and options [wad units]."""
+    funding_index: int
+    """What a unit held long has paid so far [wad dollars]; negative where longs were paid."""
+    premium: int
+    """Mean of trade price less index price, of perpetuals [wad dollars a unit]."""
+    throughput_room: int
+    """What may still be liquidated now [wad dollars]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +163,31 @@ class State:
     bundles: int
     """Bundles of parameters applied so far."""
     fees: int
-    """Collected, not yet swept [wad]."""
+    """Fees and interest collected, not yet swept [wad]."""
     positive_cash: int
     """Σ of positive cash as the clearing house keeps it [wad]."""
     loss_index: int
     """1e27 until a loss is shared."""
+    debts: int
+    """Σ of negative cash with interest as the clearing house keeps it [wad]."""
+    borrow_index: int
+    """1e27 until interest accrues."""
+    pending_loss: int
+    """Loss beyond the fund, still to be shared [wad]."""
+    loss_due_at: int
+    """When it may be shared, unix seconds."""
+    paused_until: int
+    """New risk is barred before this time, unix seconds."""
     reserved_shortfall: int
     """Known losses of flagged accounts [wad]."""
     auction_parameters: AuctionParameters
     fund_assets: int
-    """Cash tokens in the insurance fund [token units]."""
+    """Cash tokens in the insurance fund, less what it owes [token units]."""
     fund_shares: int
+    fund_owed: int
+    """Open claims on the fund [token units]."""
+    fund_allowance: int
+    """What the fund may pay now [token units]."""
     marks: Mapping[int, int | None]
     """Mark price of every option somebody holds, by instrument id [wad dollars]; None where it cannot be had."""
     settlements: Mapping[tuple[int, int], int]
@@ -200,12 +239,12 @@ def read_state(system: System, block: BlockId = "latest") -> State:
     tokens = {name: entry.id for name, entry in system.manifest.assets.items()}
 
     batch = _Batch()
-    for name in ("fees", "positiveCash", "lossIndex"):
+    for name in ("fees", "positiveCash", "lossIndex", "debts", "pendingLoss", "lossDueAt", "pausedUntil"):
         batch.ask((name,), house.call(name))
     batch.ask(("reserved",), auctions.reservedShortfall())
     batch.ask(("auctions",), auctions.auctionParameters())
-    batch.ask(("fund",), system.insurance_fund.totalAssets())
-    batch.ask(("shares",), system.insurance_fund.totalSupply())
+    for name in ("totalAssets", "totalSupply", "owed", "allowanceNow"):
+        batch.ask((name,), system.insurance_fund.call(name))
     batch.ask(("snapshot",), system.risk_parameters.snapshot(underlyings, True))
     batch.ask(("latest",), system.risk_parameters.latest())
     for name, asset in tokens.items():
@@ -220,13 +259,16 @@ def read_state(system: System, block: BlockId = "latest") -> State:
         batch.ask(("realised", underlying), system.volatility_oracle.realised(underlying))
         batch.ask(("volatility", underlying), system.volatility_oracle.stateOf(underlying))
         batch.ask(("open interest", underlying), house.openInterestOf(underlying))
+        batch.ask(("funding", underlying), house.fundingOf(underlying))
+        batch.ask(("throughput", underlying), auctions.throughputOf(underlying))
     for account in range(1, count + 1):
         batch.ask(("owner", account), house.ownerOf(account))
         batch.ask(("nonce", account), house.nonceOf(account))
-        batch.ask(("epoch", account), house.epochOf(account))
+        batch.ask(("epoch", account), system.order_gateway.epochOf(account))
         batch.ask(("portfolio", account), house.portfolioOf(account))
         batch.ask(("margin", account), system.margin_engine.marginOf(account))
         batch.ask(("auction", account), auctions.auctionOf(account))
+        batch.ask(("protection", account), auctions.protectionOf(account))
         batch.ask(("discount", account), auctions.discountOf(account))
         for asset in tokens.values():
             if asset != 0:
@@ -239,11 +281,12 @@ def read_state(system: System, block: BlockId = "latest") -> State:
     expiries = sorted({(option.underlying, option.expiry) for option in map(Instrument.of, options)})
     of_options = _Batch()
     for option in options:
-        of_options.ask(("mark", option), system.margin_engine.markOf(option))
+        of_options.ask(("mark", option), system.margin_lens.markOf(option))
     for underlying, expiry in expiries:
         of_options.ask(("settlement", underlying, expiry), system.registry.settlementPriceOf(underlying, expiry))
     of_options.run(system, head.number)
 
+    debts, borrow_index = batch.get("debts")
     return State(
         block=head.number,
         timestamp=head.timestamp,
@@ -255,10 +298,17 @@ def read_state(system: System, block: BlockId = "latest") -> State:
         fees=batch.get("fees"),
         positive_cash=batch.get("positiveCash"),
         loss_index=batch.get("lossIndex"),
+        debts=debts,
+        borrow_index=borrow_index,
+        pending_loss=batch.get("pendingLoss"),
+        loss_due_at=batch.get("lossDueAt"),
+        paused_until=batch.get("pausedUntil"),
         reserved_shortfall=batch.get("reserved"),
         auction_parameters=AuctionParameters(*batch.get("auctions")),
-        fund_assets=batch.get("fund"),
-        fund_shares=batch.get("shares"),
+        fund_assets=batch.get("totalAssets"),
+        fund_shares=batch.get("totalSupply"),
+        fund_owed=batch.get("owed"),
+        fund_allowance=batch.get("allowanceNow"),
         marks={option: _first(of_options.attempt("mark", option)) for option in options},
         settlements={key: of_options.get("settlement", *key) for key in expiries},
     )
@@ -285,6 +335,7 @@ def _account(batch: _Batch, account: int, tokens: Mapping[str, int]) -> AccountS
         margin=None if margin is None else Margin.of(margin),
         fault=fault,
         auction=_auction(batch, account),
+        protection=_protection(batch, account),
     )
 
 
@@ -298,7 +349,13 @@ def _auction(batch: _Batch, account: int) -> AuctionState | None:
         fee=auction.fee,
         shortfall=auction.shortfall,
         discount=batch.get("discount", account),
+        protective=auction.protective,
     )
+
+
+def _protection(batch: _Batch, account: int) -> Protection | None:
+    wish = batch.get("protection", account)
+    return Protection(wish.trigger, wish.maximumDiscount) if wish.trigger else None
 
 
 def _asset(batch: _Batch, name: str, asset: int) -> AssetState:
@@ -313,6 +370,7 @@ def _oracle(batch: _Batch, underlying: int) -> OracleState:
     latest, _ = batch.attempt("round", underlying)
     realised, _ = batch.attempt("realised", underlying)
     kept = batch.get("volatility", underlying)
+    funding = batch.get("funding", underlying)
     return OracleState(
         id=underlying,
         price=None if price is None else price[0],
@@ -330,4 +388,7 @@ def _oracle(batch: _Batch, underlying: int) -> OracleState:
         fault=price_fault or levels_fault,
         mark=None if levels is None else levels.mark,
         open_interest=batch.get("open interest", underlying),
+        funding_index=funding.index,
+        premium=funding.premium,
+        throughput_room=batch.get("throughput", underlying).room,
     )

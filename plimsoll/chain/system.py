@@ -35,8 +35,10 @@ class System:
     registry: Contract
     clearing_house: Contract
     margin_engine: Contract
+    margin_lens: Contract
     liquidation_engine: Contract
     insurance_fund: Contract
+    order_gateway: Contract
     cash: Contract
     assets: Mapping[str, Contract]
     """Tokens other than cash."""
@@ -75,8 +77,10 @@ class System:
             registry=bound("registry"),
             clearing_house=bound("clearing_house"),
             margin_engine=bound("margin_engine"),
+            margin_lens=bound("margin_lens"),
             liquidation_engine=bound("liquidation_engine"),
             insurance_fund=bound("insurance_fund"),
+            order_gateway=bound("order_gateway"),
             cash=tokens[cash],
             assets={name: token for name, token in tokens.items() if name != cash},
             price_feeds={n: Contract.at("PushedFeed", u.price_feed) for n, u in manifest.underlyings.items()},

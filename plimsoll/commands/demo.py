@@ -102,7 +102,13 @@ def _show(console: Console, recording: Recording) -> None:
     figures.add_row(
         "bad debt",
         f"${recording.bad_debt:,.2f}: ${recording.insurance_paid:,.2f} paid by the insurance fund, "
-        f"${recording.shared_loss:,.2f} shared",
+        f"${recording.claims_open:,.2f} owed, ${recording.shared_loss:,.2f} shared",
+    )
+    charges = recording.charges
+    figures.add_row(
+        "charges",
+        f"flag fees ${charges.flag_fees:,.2f}, funding between traders ${charges.funding:,.2f}; to the fund: discounts "
+        f"${charges.discounts:,.2f}, premium fees ${charges.premium_fees:,.2f}, interest ${charges.interest:,.2f}",
     )
     figures.add_row("attacks refused", f"{sum(recording.refused.values()):,}")
     figures.add_row("invariants", ", ".join(_verdict(one.id, one.holds, one.checks) for one in recording.invariants))

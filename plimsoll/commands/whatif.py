@@ -47,7 +47,7 @@ def command(account: int, trades: tuple[str, ...], place: Place, prices: tuple[s
     require_account(system, account)
     head = system.chain.block("latest" if block is None else block)
     instruments = [_instrument(system, symbol, head) for _, symbol, _ in orders]
-    marks = system.chain.read_many([system.margin_engine.markOf(one.id) for one in instruments], head.number)
+    marks = system.chain.read_many([system.margin_lens.markOf(one.id) for one in instruments], head.number)
     made = [
         Trade(instrument, size, mark if price is None else price, mark, volatility)
         for (size, _, price), instrument, (mark, volatility) in zip(orders, instruments, marks, strict=True)
@@ -139,8 +139,9 @@ def _alike(system: System, symbol: str, head: Block) -> str:
 
 
 def _trades(system: System, account: int, result: WhatIf) -> Table:
-    table = numbers("", "units", "price", "mark", "volatility", "paid", title=f"What if account {account} traded")
-    for trade in result.trades:
+    columns = ("", "units", "price", "mark", "volatility", "paid", "fee as taker")
+    table = numbers(*columns, title=f"What if account {account} traded")
+    for trade, fee in zip(result.trades, result.fees, strict=True):
         table.add_row(
             trade.instrument.symbol(system.names),
             f"{trade.size / WAD:+,.6g}".replace("-", "−"),
@@ -148,6 +149,7 @@ def _trades(system: System, account: int, result: WhatIf) -> Table:
             money(trade.mark),
             f"{trade.volatility / WAD:.2%}" if trade.volatility else "",
             f"{money(trade.cost)} {'premium' if trade.instrument.is_option else 'on margin'}",
+            "" if trade.instrument.is_option else money(fee),
         )
     return table
 

@@ -2,8 +2,11 @@
 
 The keeper earns the flag fee and the auction's discount. It bids for the fraction it can carry: what it takes on comes
 with that fraction of the account's initial margin at most (netting against its own book only lowers it; where long
-options cap a requirement two books may need a little more together, which `headroom_share` leaves room for). Expiries
-it settles and pays out for nothing: an expired option that is not settled still moves with the index price.
+options cap a requirement two books may need a little more together, which `headroom_share` leaves room for), and what
+the insurance fund owes it for later it has to carry until then. A protective auction pays no fee: the keeper flags one
+where it would bid itself. Expiries it settles and pays out for nothing: an expired option that is not settled still
+moves with the index price. The same goes for claims on the fund and losses to be shared: they lock everybody's money,
+the keeper's too.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plimsoll.chain.instruments import Instrument
+from plimsoll.chain.system import CASH
 from plimsoll.config import WAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plimsoll.chain.state import AccountState, State
+    from plimsoll.margin.onchain import Margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Policy:
     """Part of its own equity above initial margin the keeper puts at stake."""
     settle_above: int = 10_000 * WAD
     """Settle variation where unrealised profit or loss on perpetuals is larger than this."""
+    collect_above: int = 100 * WAD
+    """While a loss waits to be shared, settle any unrealised profit larger than this, so that it bears its share."""
+    claims_from: int = 1_000 * WAD
+    """Have the fund pay its claims once it may pay this much, or a fifth of what it owes: it may never pay more than a
+    quarter of what it has at a time."""
     pay_from: int = 100 * WAD
     """Pay out an account's settled options where one is worth at least this to it, or costs it."""
     sweep_above: int = 100 * WAD
@@ -67,7 +77,7 @@ class SettleExpired:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Start an account's auction."""
+    """Start an account's auction, or turn a protective one into a liquidation."""
 
     account: int
 
@@ -84,7 +94,7 @@ class Bid:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """End the auction of an account that is above maintenance again."""
+    """End the auction of an account that is above maintenance again, or a protective one above its trigger."""
 
     account: int
 
@@ -108,7 +118,34 @@ class SweepFees:
     """Send collected fees to the insurance fund."""
 
 
-Action = Poke | SettleExpiry | SettleExpired | Flag | Bid | End | Reserve | SettleVariation | SweepFees
+@dataclass(frozen=True, slots=True)
+class PayClaims:
+    """Have the insurance fund pay open claims, the oldest first."""
+
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShareLoss:
+    """Share the pending loss over positive cash."""
+
+
+Action = (
+    Poke
+    | SettleExpiry
+    | SettleExpired
+    | Flag
+    | Bid
+    | End
+    | Reserve
+    | SettleVariation
+    | SweepFees
+    | PayClaims
+    | ShareLoss
+)
+
+CLAIMS_A_CALL = 20
+"""Most claims paid in one transaction."""
 
 
 def decide(state: State, policy: Policy) -> list[Action]:
@@ -122,12 +159,14 @@ def decide(state: State, policy: Policy) -> list[Action]:
         (account for account in state.accounts.values() if account.margin is not None and account.id != policy.account),
         key=lambda account: (-account.margin.maintenance.total if account.margin else 0, account.id),
     )
-    actions += _flags(in_danger)
+    actions += _flags(state, in_danger, policy)
     actions += _reserves(in_danger, policy)
     actions += _bids(state, in_danger, policy)
-    actions += _ends(in_danger)
+    actions += _ends(state, in_danger)
     actions += _payouts(state, policy)
     actions += _settlements(state, policy)
+    actions += _losses(state)
+    actions += _claims(state, policy)
     if state.fees >= policy.sweep_above:
         actions.append(SweepFees())
     return actions
@@ -143,51 +182,150 @@ def _pokes(state: State, policy: Policy) -> Iterator[Action]:
             yield Poke(oracle.id)
 
 
-def _flags(accounts: list[AccountState]) -> Iterator[Action]:
+def _flags(state: State, accounts: list[AccountState], policy: Policy) -> Iterator[Action]:
     for account in accounts:
-        if account.auction is None and account.margin is not None and account.margin.is_liquidatable:
-            yield Flag(account.id)
+        if account.margin is None:
+            continue
+        if account.margin.is_liquidatable:
+            if account.auction is None or account.auction.protective:
+                yield Flag(account.id)
+        elif account.auction is None and account.protection is not None and _is_protectable(state, account):
+            stake = _stake(state, policy)
+            if _is_worth_it(state, account, account.protection.maximum_discount, stake, policy, protective=True):
+                yield Flag(account.id)
+
+
+def _is_protectable(state: State, account: AccountState) -> bool:
+    """Above maintenance, and below the owner's trigger and the target a bid would bring it to."""
+    margin, wish = account.margin, account.protection
+    if margin is None or wish is None or margin.is_liquidatable:
+        return False
+    return margin.equity < min(margin.maintenance.total * wish.trigger // WAD, _target(state, margin))
+
+
+def _target(state: State, margin: Margin) -> int:
+    """Where a bid may bring an account [wad dollars]."""
+    buffer = margin.initial.total - margin.maintenance.total
+    return margin.maintenance.total + buffer * state.auction_parameters.target // WAD
 
 
 def _reserves(accounts: list[AccountState], policy: Policy) -> Iterator[Action]:
     for account in accounts:
-        if account.auction is not None and account.margin is not None and account.margin.is_liquidatable:
+        auction = account.auction  # one that has to be flagged anew is reserved for then
+        if auction is None or auction.protective:
+            continue
+        if account.margin is not None and account.margin.is_liquidatable:
             shortfall = max(0, -account.margin.equity)
-            if abs(shortfall - account.auction.shortfall) > policy.reserve_above:
+            if abs(shortfall - auction.shortfall) > policy.reserve_above:
                 yield Reserve(account.id)
 
 
 def _bids(state: State, accounts: list[AccountState], policy: Policy) -> Iterator[Action]:
-    own = state.accounts.get(policy.account)
-    if own is None or own.margin is None:
-        return
-    stake = max(0, own.margin.headroom) * policy.headroom_share // WAD
+    stake = _stake(state, policy)
     for account in accounts:
         margin, auction = account.margin, account.auction
-        if margin is None or auction is None or not margin.is_liquidatable:
+        if margin is None or auction is None or auction.discount < policy.minimum_discount:
             continue
-        if auction.discount < policy.minimum_discount:
+        if not (_is_protectable(state, account) if auction.protective else margin.is_liquidatable):
             continue
-        fraction = min(WAD, stake * WAD // max(1, margin.initial.total))
-        if margin.equity >= auction.discount * margin.maintenance.total // WAD:
-            fund_share = state.auction_parameters.fund_share
-        else:
-            fund_share = 0  # nothing is taken from a discount the fund itself pays
-        edge = auction.discount * margin.maintenance.total // WAD * (WAD - fund_share) // WAD
-        # a debt without positions has no margin and so no discount: the flag fee alone pays for settling it
-        fee = auction.fee if auction.keeper == policy.account else 0
-        if fraction == 0 or edge * fraction // WAD + fee < policy.minimum_reward:
+        if not _is_worth_it(state, account, auction.discount, stake, policy, protective=auction.protective):
             continue
+        fraction = _carried(state, margin, auction.discount, stake)
+        edge = _edge(state, margin, auction.discount, protective=auction.protective)
         # the price falls while the transaction waits; a thousandth covers equity that moves against us meanwhile
         limit = margin.equity - edge + margin.maintenance.total // 1000
         yield Bid(account.id, fraction, limit, account.nonce)
         stake -= margin.initial.total * fraction // WAD
 
 
-def _ends(accounts: list[AccountState]) -> Iterator[Action]:
+def _stake(state: State, policy: Policy) -> int:
+    """What the keeper may take on, initial margin [wad dollars]."""
+    own = state.accounts.get(policy.account)
+    if own is None or own.margin is None:
+        return 0
+    return max(0, own.margin.headroom) * policy.headroom_share // WAD
+
+
+def _is_worth_it(
+    state: State, account: AccountState, discount: int, stake: int, policy: Policy, *, protective: bool
+) -> bool:
+    """Whether a bid at that discount would earn the least the keeper wants; how much of the account it could have is as
+    in LiquidationEngine. A debt without positions has no margin and so no discount: the flag fee alone pays for
+    settling it."""
+    margin, auction = account.margin, account.auction
+    if margin is None or discount < policy.minimum_discount:
+        return False
+    owed = auction.fee if auction is not None else 0
+    fraction = min(
+        _carried(state, margin, discount, stake), _room(state, margin), _on_offer(state, margin, discount, owed)
+    )
+    fee = owed if auction is not None and auction.keeper == policy.account else 0
+    reward = _edge(state, margin, discount, protective=protective) * fraction // WAD + fee
+    return fraction > 0 and reward >= policy.minimum_reward
+
+
+def _edge(state: State, margin: Margin, discount: int, *, protective: bool) -> int:
+    """What the whole of the portfolio is sold below its equity, after the fund's part [wad dollars]. Nothing is taken
+    from a discount the owner wished for, nor from one the fund itself pays."""
+    edge = discount * margin.maintenance.total // WAD
+    fund_share = 0 if protective or margin.equity < edge else state.auction_parameters.fund_share
+    return edge * (WAD - fund_share) // WAD
+
+
+def _carried(state: State, margin: Margin, discount: int, stake: int) -> int:
+    """A fraction [wad] whose initial margin, and what the fund would owe for it, the stake covers.
+
+    A payout p for the whole of the account is paid up to the fund's allowance a and owed up to its assets c. For a
+    fraction f no more is owed than f · (p − a) where p is above a, and never more than c − a: the better of the two.
+    """
+    initial, payout = margin.initial.total, discount * margin.maintenance.total // WAD - margin.equity
+    scale = state.assets[CASH].scale
+    allowance = 0 if state.fund_owed else state.fund_allowance * scale
+    in_parts = stake * WAD // max(1, initial + max(0, payout - allowance))
+    at_most = (stake - max(0, min(payout, state.fund_assets * scale) - allowance)) * WAD // max(1, initial)
+    return max(0, min(WAD, max(in_parts, at_most)))
+
+
+def _on_offer(state: State, margin: Margin, discount: int, fee: int) -> int:
+    """The fraction [wad] that brings an account to its target; all where no fraction does, or little would stay."""
+    below, target = discount * margin.maintenance.total // WAD, _target(state, margin)
+    if margin.equity < below:
+        return WAD
+    missing, gained = target - margin.equity + fee, target - below
+    fraction = WAD if missing >= gained else missing * WAD // gained
+    small = margin.maintenance.total * (WAD - fraction) // WAD < state.auction_parameters.minimum_remainder
+    return WAD if small else fraction
+
+
+def _room(state: State, margin: Margin) -> int:
+    """The fraction [wad] that the throughput of every underlying has room for; insolvent accounts are exempt."""
+    if margin.equity < 0:
+        return WAD
+    rooms = {oracle.id: oracle.throughput_room for oracle in state.oracles.values()}
+    return min(
+        (WAD * rooms[part.underlying] // abs(part.exposure) for part in margin.underlyings if part.exposure),
+        default=WAD,
+    )
+
+
+def _ends(state: State, accounts: list[AccountState]) -> Iterator[Action]:
     for account in accounts:
-        if account.auction is not None and account.margin is not None and not account.margin.is_liquidatable:
+        margin, auction = account.margin, account.auction
+        if margin is None or auction is None or margin.is_liquidatable:
+            continue
+        if not auction.protective or not _is_protectable(state, account):
             yield End(account.id)
+
+
+def _losses(state: State) -> Iterator[Action]:
+    if state.pending_loss and state.timestamp >= state.loss_due_at and state.positive_cash:
+        yield ShareLoss()
+
+
+def _claims(state: State, policy: Policy) -> Iterator[Action]:
+    payable = min(state.fund_owed, state.fund_allowance)
+    if payable and (5 * payable >= state.fund_owed or payable * state.assets[CASH].scale >= policy.claims_from):
+        yield PayClaims(CLAIMS_A_CALL)
 
 
 def _expiries(state: State) -> Iterator[Action]:
@@ -210,7 +348,8 @@ def _payouts(state: State, policy: Policy) -> Iterator[Action]:
 
 
 def _settlements(state: State, policy: Policy) -> Iterator[Action]:
-    """The premium of an option has been paid: only perpetuals have variation to settle."""
+    """The premium of an option has been paid: only perpetuals have variation to settle. While a loss waits, so that
+    nobody hides from it, every profit worth the gas."""
     prices = state.prices
     for account in state.accounts.values():
         unrealised = 0
@@ -222,5 +361,5 @@ def _settlements(state: State, policy: Policy) -> Iterator[Action]:
             if not instrument.is_option:
                 unrealised += position.size * price // WAD + position.quote
         else:
-            if abs(unrealised) > policy.settle_above:
+            if abs(unrealised) > policy.settle_above or (state.pending_loss and unrealised > policy.collect_above):
                 yield SettleVariation(account.id)

@@ -17,12 +17,14 @@ from plimsoll.keeper.decide import (
     Bid,
     End,
     Flag,
+    PayClaims,
     Poke,
     Policy,
     Reserve,
     SettleExpired,
     SettleExpiry,
     SettleVariation,
+    ShareLoss,
     decide,
 )
 from plimsoll.keeper.expiry import find_round
@@ -94,11 +96,15 @@ class Keeper:
         if not permissions & PERMISSION_TRADE:
             raise PlimsollError(f"{self.sender.address} may not trade for account {self.policy.account}")
 
+    def wanted(self, state: State) -> list[Action]:
+        """What it would do about a state, in order."""
+        return decide(state, self.policy)
+
     def step(self, state: State | None = None) -> list[Outcome]:
         """One round, on the state as it is or as it was just read. A refusal is an outcome; RpcError if the endpoint
         fails, and what was sent stays sent."""
         outcomes = []
-        for action in decide(state or read_state(self.system), self.policy):
+        for action in self.wanted(state or read_state(self.system)):
             if self._stopping:
                 break
             outcomes.append(self._act(action))
@@ -165,6 +171,10 @@ class Keeper:
                 call = engine.reserve(account)
             case SettleVariation(account):
                 call = house.settleVariation(account)
+            case ShareLoss():
+                call = house.shareLoss()
+            case PayClaims(maximum):
+                call = self.system.insurance_fund.payClaims(maximum)
             case _:
                 call = house.sweepFees()
         return call

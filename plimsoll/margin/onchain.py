@@ -186,13 +186,14 @@ class Portfolio:
         """As the ABI wants it."""
         return self.cash, tuple(map(tuple, self.positions)), tuple(map(tuple, self.collateral))
 
-    def with_trade(self, instrument: int, size: int, price: int) -> Portfolio:
-        """The portfolio after buying (size > 0) or selling `size` units [wad] at `price` dollars a unit [wad], no fees.
+    def with_trade(self, instrument: int, size: int, price: int, fee: int = 0) -> Portfolio:
+        """The portfolio after buying (size > 0) or selling `size` units [wad] at `price` dollars a unit [wad], with the
+        taker's fee for moving a perpetual's premium [wad dollars].
 
         The premium of an option moves in cash, what a perpetual costs in its quote; both rounded against the account. A
         position that is closed leaves its quote in cash, as in the clearing house.
         """
-        paid = -(-size * price // WAD)
+        paid = fee - (-size * price // WAD)
         positions = {position.instrument: position for position in self.positions}
         _, held, quote = positions.get(instrument, PortfolioPosition(instrument, 0, 0))
         is_option = Instrument.of(instrument).is_option
@@ -234,16 +235,16 @@ def margin_of_portfolio(system: System, portfolio: Portfolio, block: BlockId = "
 
 def greeks_of(system: System, account: int, block: BlockId = "latest") -> tuple[Greeks, ...]:
     """Greeks of an account by underlying, ids rising."""
-    return tuple(Greeks(*one) for one in system.chain.read(system.margin_engine.greeksOf(account), block))
+    return tuple(Greeks(*one) for one in system.chain.read(system.margin_lens.greeksOf(account), block))
 
 
 def scenario_losses_of(system: System, account: int, block: BlockId = "latest") -> tuple[ScenarioLosses, ...]:
     """Losses of an account by underlying at every node of the grid, ids rising."""
-    losses = system.chain.read(system.margin_engine.scenarioLosses(account), block)
+    losses = system.chain.read(system.margin_lens.scenarioLosses(account), block)
     return tuple(ScenarioLosses(*one) for one in losses)
 
 
 def mark_of(system: System, instrument: int, block: BlockId = "latest") -> tuple[int, int]:
     """(price in dollars a unit, implied volatility a year) of an instrument [wad]; volatility 0 where there is none."""
-    price, volatility = system.chain.read(system.margin_engine.markOf(instrument), block)
+    price, volatility = system.chain.read(system.margin_lens.markOf(instrument), block)
     return price, volatility

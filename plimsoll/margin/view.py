@@ -212,7 +212,7 @@ def _holdings(system: System, portfolio: Any, block: int) -> list[Holding]:
     positions = sorted(
         ((Instrument.of(p.instrument), p) for p in portfolio.positions), key=lambda pair: _order(pair[0])
     )
-    marks = system.chain.try_read_many([system.margin_engine.markOf(p.instrument) for _, p in positions], block)
+    marks = system.chain.try_read_many([system.margin_lens.markOf(p.instrument) for _, p in positions], block)
     holdings = []
     for (instrument, position), answer in zip(positions, marks, strict=True):
         mark, volatility = (None, 0) if isinstance(answer, Reverted) else answer

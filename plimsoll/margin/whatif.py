@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll.config import WAD
 from plimsoll.errors import PlimsollError
+from plimsoll.margin.funding import traded_premium
 from plimsoll.margin.onchain import Margin, portfolio_of
 
 if TYPE_CHECKING:
@@ -53,13 +54,17 @@ class WhatIf:
     trades: Sequence[Trade]
     before: Margin
     after: Margin
+    fees: Sequence[int] = ()
+    """Of each trade, were the account its taker: for moving a perpetual's premium [wad dollars]."""
+    paused: bool = False
+    """Whether the house takes reductions only."""
 
     @property
     def gate(self) -> Gate:
         """ClearingHouse._requireMarginOrReduction: above initial margin after, on fresh volatility, or no more risk and
         no worse health."""
         before, after = self.before, self.after
-        if after.is_healthy and after.fresh:
+        if after.is_healthy and after.fresh and not self.paused:
             return Gate(True, "equity stays above initial margin")
         solvent = before.equity >= 0
         as_healthy = (
@@ -69,7 +74,9 @@ class WhatIf:
         )
         smaller = after.initial.total <= before.initial.total and after.maintenance.total <= before.maintenance.total
         if smaller and as_healthy:
-            return Gate(True, "below initial margin, but neither requirement rises and health does not fall")
+            return Gate(True, "a reduction: neither requirement rises and health does not fall")
+        if self.paused:
+            return Gate(False, "the house is paused, so no new risk may be taken on")
         if not after.fresh:
             return Gate(False, "a volatility feed is out of date, so no new risk may be taken on")
         missing = after.initial.total - after.equity
@@ -77,15 +84,18 @@ class WhatIf:
 
 
 def what_if(system: System, account: int, trades: Sequence[Trade], block: BlockId = "latest") -> WhatIf:
-    """Margin before and after the trades, one after another. PlimsollError if a position or their number would be too
-    large; Reverted where a price is not good."""
-    chain = system.chain
-    if block == "latest":
-        block = chain.block().number
+    """Margin before and after the trades, one after another, with the account as their taker and open interest as it
+    is. PlimsollError if a position or their number would be too large; Reverted where a price is not good."""
+    chain, house = system.chain, system.clearing_house
+    head = chain.block(block)
+    block = head.number
     before = after = portfolio_of(system, account, block)
-    most = chain.read(system.clearing_house.MAXIMUM_POSITIONS(), block)
+    most, paused_until = chain.read_many([house.MAXIMUM_POSITIONS(), house.pausedUntil()], block)
+    premiums: dict[int, int] = {}
+    fees = []
     for trade in trades:
-        after = after.with_trade(trade.instrument.id, trade.size, trade.price)
+        fees.append(0 if trade.instrument.is_option else _fee(system, trade, premiums, block))
+        after = after.with_trade(trade.instrument.id, trade.size, trade.price, fees[-1])
         if any(abs(position.size) > MAXIMUM_SIZE for position in after.positions):
             raise PlimsollError(f"a position may be {MAXIMUM_SIZE // WAD:,} units at most; choose a smaller size")
         if len(after.positions) > max(most, len(before.positions)):
@@ -94,4 +104,16 @@ def what_if(system: System, account: int, trades: Sequence[Trade], block: BlockI
             )
     engine = system.margin_engine
     margins = chain.read_many([engine.marginOfPortfolio(one.as_tuple()) for one in (before, after)], block)
-    return WhatIf(trades, *(Margin.of(margin) for margin in margins))
+    first, last = (Margin.of(margin) for margin in margins)
+    return WhatIf(trades, first, last, fees, head.timestamp < paused_until)
+
+
+def _fee(system: System, trade: Trade, premiums: dict[int, int], block: int) -> int:
+    """What the taker of a perpetual pays; `premiums`, by underlying, are as the trades before have left them."""
+    underlying, house = trade.instrument.underlying, system.clearing_house
+    funding, open_interest, (index, _) = system.chain.read_many(
+        [house.fundingOf(underlying), house.openInterestOf(underlying), system.price_oracle.price(underlying)], block
+    )
+    premium = premiums.get(underlying, funding.premium)
+    premiums[underlying], fee = traded_premium(premium, abs(trade.size), trade.price, index, open_interest)
+    return fee

@@ -14,7 +14,7 @@ import pytest
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Receipt, Sender
 from plimsoll.chain.deploy import deploy
-from plimsoll.chain.orders import make_order
+from plimsoll.chain.orders import make_order, settle_trade, worst_price
 from plimsoll.chain.system import CASH, System
 from plimsoll.chain.toolchain import ROOT
 from plimsoll.config import Config, Profile
@@ -54,14 +54,11 @@ class House:
 
     def trade(self, buyer: tuple[int, Sender], seller: tuple[int, Sender], units: float, price: float) -> Receipt:
         """Buyer takes what seller offers on the first underlying."""
-        chain, house = self.system.chain, self.system.clearing_house
         size, limit, name = int(units * WAD), int(price * WAD), next(iter(self.system.underlyings))
         maker = make_order(self.system, seller[1], seller[0], f"{name}-PERP", -size, limit, expiry=2**40)
-        taker = make_order(self.system, buyer[1], buyer[0], f"{name}-PERP", size, limit, expiry=2**40)
-        settle = house.settleTrade(
-            maker.order.as_tuple(), maker.signature, taker.order.as_tuple(), taker.signature, size
-        )
-        return chain.send(settle, DEPLOYER)
+        worst = worst_price(limit, size)
+        taker = make_order(self.system, buyer[1], buyer[0], f"{name}-PERP", size, worst, expiry=2**40)
+        return self.system.chain.send(settle_trade(self.system, maker, taker, size), DEPLOYER)
 
     def set_price(self, price: float) -> None:
         """Report a price of the first underlying."""

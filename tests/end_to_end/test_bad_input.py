@@ -24,7 +24,7 @@ from plimsoll.chain.artifacts import load
 from plimsoll.chain.client import Chain, Reverted, Sender
 from plimsoll.chain.deploy import deploy
 from plimsoll.chain.manifest import Manifest
-from plimsoll.chain.orders import SignedOrder, make_order, sign_order
+from plimsoll.chain.orders import SignedOrder, make_order, settle_trade, sign_order
 from plimsoll.chain.plan import make_plan
 from plimsoll.chain.state import read_state
 from plimsoll.chain.system import CASH, System
@@ -255,7 +255,7 @@ def test_deploy_killedAgainAndAgainFinishesWithEveryStepOnce(
         pytest.param(lambda text: text[: len(text) // 2], "is not a deployment manifest", id="cut off"),
         pytest.param(lambda _: "", "is not a deployment manifest", id="empty"),
         pytest.param(
-            lambda text: text.replace("plimsoll.deployment/2", "plimsoll.deployment/0"), "schema", id="schema"
+            lambda text: text.replace("plimsoll.deployment/3", "plimsoll.deployment/0"), "schema", id="schema"
         ),
         pytest.param(lambda text: text.replace('"chain_id": 31337', '"chain_id": "31337"'), "chain_id", id="type"),
         pytest.param(lambda text: json.dumps({**json.loads(text), "extra": 1}), "extra", id="unknown key"),
@@ -287,21 +287,21 @@ def test_margin_refusesACorruptManifest(
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        ("forged", "ClearingHouseBadSignature"),
-        ("altered", "ClearingHouseBadSignature"),
-        ("of a stranger", "ClearingHouseSignerNotAuthorised"),
-        ("expired", "ClearingHouseOrderExpired"),
-        ("cancelled", "ClearingHouseOrderCancelled"),
-        ("of another epoch", "ClearingHouseOrderCancelled"),
-        ("for another chain", "ClearingHouseBadSignature"),
-        ("replayed", "ClearingHouseOrderOverfilled"),
-        ("overfilled", "ClearingHouseOrderOverfilled"),
+        ("forged", "OrderGatewayBadSignature"),
+        ("altered", "OrderGatewayBadSignature"),
+        ("of a stranger", "OrderGatewaySignerNotAuthorised"),
+        ("expired", "OrderGatewayExpired"),
+        ("cancelled", "OrderGatewayCancelled"),
+        ("of another epoch", "OrderGatewayCancelled"),
+        ("for another chain", "OrderGatewayBadSignature"),
+        ("replayed", "OrderGatewayOverfilled"),
+        ("overfilled", "OrderGatewayOverfilled"),
     ],
 )
 def test_settleTrade_refusesABadOrder(
     chain: Chain, house: Any, accounts: tuple[int, int], spoil: str, expected: str
 ) -> None:
-    system, clearing = house.system, house.system.clearing_house
+    system, gateway = house.system, house.system.order_gateway
     expiry = chain.block().timestamp + 1_000
     good = make_order(system, LONG, accounts[0], "BTC-PERP", WAD, 40_000 * WAD, expiry=expiry)
     other = make_order(system, SHORT, accounts[1], "BTC-PERP", -WAD, 40_000 * WAD, expiry=expiry + 10_000)
@@ -316,32 +316,26 @@ def test_settleTrade_refusesABadOrder(
         case "expired":
             chain.set_time(expiry + 1)
         case "cancelled":
-            chain.send(clearing.cancelOrder(good.order.as_tuple()), LONG)
+            chain.send(gateway.cancelOrder(good.order.as_tuple()), LONG)
         case "of another epoch":
             taker = make_order(system, LONG, accounts[0], "BTC-PERP", WAD, 40_000 * WAD, expiry=expiry, epoch=7)
         case "for another chain":
-            digest = good.order.digest(1, clearing.address)
+            digest = good.order.digest(1, gateway.address)
             signature = LONG.signer.unsafe_sign_hash(digest).signature  # type: ignore[arg-type]
             taker = SignedOrder(good.order, bytes(signature), digest)
         case "replayed":
             size = WAD
-            chain.send(settle(system, other, taker, size), STRANGER)
+            chain.send(settle_trade(system, other, taker, size), STRANGER)
             other = make_order(system, SHORT, accounts[1], "BTC-PERP", -WAD, 40_000 * WAD, expiry=expiry)
         case "overfilled":
             size = WAD + 1
     before = books(system)
     with pytest.raises(Reverted) as refusal:
-        chain.send(settle(system, other, taker, size), STRANGER)
+        chain.send(settle_trade(system, other, taker, size), STRANGER)
     assert refusal.value.error == expected
-    assert str(refusal.value).startswith(f"ClearingHouse.settleTrade: {expected}(order=0x")
+    assert str(refusal.value).startswith(f"OrderGateway.settleTrade: {expected}(order=0x")
     assert "\n" not in str(refusal.value)
     assert books(system) == before
-
-
-def settle(system: System, maker: SignedOrder, taker: SignedOrder, size: int) -> Any:
-    return system.clearing_house.settleTrade(
-        maker.order.as_tuple(), maker.signature, taker.order.as_tuple(), taker.signature, size
-    )
 
 
 # ─── Reports

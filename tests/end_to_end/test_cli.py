@@ -62,7 +62,7 @@ def test_margins_of_many_are_those_of_each(house: Any, position: int) -> None:
 
 def test_order_hash_is_the_contracts(chain: Chain, house: Any) -> None:
     signed = make_order(house.system, LONG, 1, "ETH-PERP", -5 * WAD, 2_500 * WAD, expiry=2**40, epoch=3)
-    assert chain.read(house.system.clearing_house.orderHash(signed.order.as_tuple())) == signed.digest
+    assert chain.read(house.system.order_gateway.orderHash(signed.order.as_tuple())) == signed.digest
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,11 @@ def test_replay_result_has_the_figures_of_a_crash(recording: Recording) -> None:
     assert result["liquidations"] >= 1
     assert result["initial_margin_rate"]["max"] > 1.5 * result["initial_margin_rate"]["first"]
     assert sum(account["equity_end"] > 0 for account in result["accounts"]) > len(result["accounts"]) / 2
-    assert result["bad_debt"] == pytest.approx(result["insurance_paid"] + result["shared_loss"], abs=1e-5)
+    carried = result["insurance_paid"] + result["claims_open"] + result["shared_loss"]
+    assert result["bad_debt"] == pytest.approx(carried, abs=1e-5)
+    charges = result["charges"]
+    assert charges["flag_fees"] == pytest.approx(sum(one["fee"] for one in result["liquidation_log"]), abs=1e-4)
+    assert all(charges[kind] > 0 for kind in ("flag_fees", "discounts", "premium_fees", "interest", "funding"))
     assert set(result["attacks_refused"]) == {
         "a sale of options beyond margin: ClearingHouseInsufficientMargin",
         "a trade beyond margin: ClearingHouseInsufficientMargin",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,26 @@ import pytest
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Sender
 from plimsoll.chain.deploy import deploy
+from plimsoll.chain.fields import Field, ParameterChange
 from plimsoll.chain.instruments import Instrument, Kind
-from plimsoll.chain.orders import make_order
+from plimsoll.chain.orders import make_order, settle_trade
 from plimsoll.chain.state import State, read_state
 from plimsoll.chain.system import System
 from plimsoll.errors import PlimsollError
-from plimsoll.keeper.decide import Bid, Flag, Policy, SettleExpired, SettleExpiry, SettleVariation
+from plimsoll.keeper.decide import (
+    Bid,
+    Flag,
+    PayClaims,
+    Policy,
+    SettleExpired,
+    SettleExpiry,
+    SettleVariation,
+    ShareLoss,
+)
 from plimsoll.keeper.expiry import find_round
 from plimsoll.keeper.run import Keeper, Outcome
+from plimsoll.margin.onchain import margin_of
+from simulation.audit import Audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,8 +127,7 @@ def test_step_settles_an_expiry_and_pays_it_out(chain: Chain, house: Any, accoun
         make_order(system, who, accounts[role], name, amount, 900 * WAD, expiry=2**40)
         for role, who, amount in (("short", SHORT, -size), ("long", LONG, size))
     ]
-    (made, taken) = ((one.order.as_tuple(), one.signature) for one in signed)
-    chain.send(system.clearing_house.settleTrade(*made, *taken, size), DEPLOYER)
+    chain.send(settle_trade(system, *signed, size), DEPLOYER)
     for wait, price in ((3_000, 39_500.0), (6_950, 39_000.0), (7_100, 38_000.0), (7_200, 38_500.0)):
         chain.set_time(now + wait)
         house.set_price(price)
@@ -152,6 +164,168 @@ def test_find_round_of_a_feed_that_fell_silent(chain: Chain, house: Any, undo: N
     found = find_round(system, 1, expiry)
     chain.send(system.registry.settle(1, expiry, found), STRANGER)
     assert chain.read(system.registry.settlementPriceOf(1, expiry)) == 39_000 * WAD
+
+
+# ─── Losses beyond the fund
+
+
+def test_step_sees_a_loss_beyond_the_fund_to_its_end(chain: Chain, house: Any, accounts: dict[str, int]) -> None:
+    """LOSS: the fund pays a quarter at once and owes the rest, the keeper collects what hides from the share, shares it
+    when it is due and has the claims paid until next to nothing is owed."""
+    system, audit, crash = house.system, Audit(house.system), 5_000.0
+    keeper = keeper_of(house, accounts, settle_above=10**9 * WAD)
+    done: list[type] = []
+    house.set_price(crash)
+    while ShareLoss not in done:
+        chain.set_time(chain.block().timestamp + 300)
+        report(house, crash)
+        done += kinds(keeper.step())
+        assert len(done) < 100
+    assert [done.index(kind) for kind in (Flag, Bid, SettleVariation, ShareLoss)] == sorted(
+        done.index(kind) for kind in (Flag, Bid, SettleVariation, ShareLoss)
+    )
+    state, events = audit.examine()
+    pending = next(event for event in events if event.name == "LossPending")
+    shared = next(event for event in events if event.name == "LossShared")
+    assert chain.block(shared.block).timestamp >= pending.arguments["dueAt"]
+    assert state.pending_loss == 0
+    assert state.loss_index < 10**27
+    settled = [event.arguments["account"] for event in events if event.name == "VariationSettled"]
+    assert accounts["short"] in settled
+    covered = next(event for event in events if event.name == "LossCovered")
+    assert covered.arguments["paid"] == 25_000 * 10**6
+    assert covered.arguments["queued"] == 75_000 * 10**6
+    for _ in range(200):
+        if state.fund_owed < 10**6:
+            break
+        chain.set_time(chain.block().timestamp + 3_600)
+        report(house, crash)
+        keeper.step()
+        state, _ = audit.examine()
+    assert state.fund_owed < 10**6
+    assert PayClaims in done
+    keeper_now = state.accounts[accounts["keeper"]].margin
+    assert keeper_now is not None
+    assert keeper_now.equity > 490_000 * WAD  # the share of a loss of some 15,000 dollars, and what it bought
+    chain.send(system.clearing_house.withdraw(accounts["short"], 0, 10**6, SHORT.address), SHORT)
+
+
+def report(house: Any, price: float) -> None:
+    """A price of the first underlying; of all else what it was."""
+    house.set_price(price)
+    for feed in [*list(house.system.price_feeds.values())[1:], *house.system.volatility_feeds.values()]:
+        house.system.chain.send(feed.push(house.system.chain.read(feed.latestRoundData())[1]), DEPLOYER)
+
+
+# ─── Protection
+
+
+def test_step_protects_an_account_at_its_owners_wish(chain: Chain, house: Any, accounts: dict[str, int]) -> None:
+    """LIQUIDATE: an auction above maintenance, at no more than the owner gives, for no fee; after it the owner has its
+    buffer again."""
+    system, audit, keeper, long = house.system, Audit(house.system), keeper_of(house, accounts), accounts["long"]
+    wish = system.liquidation_engine.setProtection(long, 2 * WAD, WAD // 20)
+    chain.send(wish, LONG)
+    crash = price_between(house, long, 1.0, 2.0)
+    house.set_price(crash)
+    assert Flag in kinds(keeper.step())
+    flagged = read_state(system).accounts[long]
+    assert flagged.auction is not None
+    assert flagged.auction.protective
+    assert flagged.margin is not None
+    assert not flagged.margin.is_liquidatable
+    for _ in range(20):
+        chain.set_time(chain.block().timestamp + 60)
+        house.set_price(crash)
+        keeper.step()
+        state, _ = audit.examine()
+        if state.accounts[long].auction is None:
+            break
+    assert audit.seen["BidSettled"] >= 1
+    after = state.accounts[long]
+    assert after.auction is None
+    assert after.margin is not None
+    assert after.margin.equity > flagged.margin.equity - flagged.margin.maintenance.total // 20
+    buffer = [(m.equity - m.maintenance.total, m.initial.total) for m in (flagged.margin, after.margin)]
+    assert buffer[1][0] / buffer[1][1] > buffer[0][0] / buffer[0][1]
+
+
+def test_step_flags_a_protective_auction_anew_when_the_price_gaps(
+    chain: Chain, house: Any, accounts: dict[str, int]
+) -> None:
+    """What began at the owner's wish goes on as a liquidation, from a discount of nothing."""
+    system, keeper, long = house.system, keeper_of(house, accounts), accounts["long"]
+    chain.send(system.liquidation_engine.setProtection(long, 2 * WAD, WAD // 20), LONG)
+    house.set_price(price_between(house, long, 1.0, 2.0))
+    keeper.step()
+    chain.set_time(chain.block().timestamp + 20)
+    house.set_price(29_500.0)
+    assert Flag in kinds(keeper.step())
+    auction = read_state(system).accounts[long].auction
+    assert auction is not None
+    assert not auction.protective
+    assert auction.fee == 5 * WAD
+    assert auction.discount < WAD // 100
+
+
+def price_between(house: Any, account: int, low: float, high: float) -> float:
+    """A price at which equity / maintenance of an account lies between, and below the target; the chain as it was."""
+    with house.system.chain.snapshot():
+        for price in range(39_000, 28_000, -100):
+            house.set_price(float(price))
+            margin = margin_of(house.system, account)
+            target = (margin.maintenance.total + margin.initial.total) / 2
+            if low * margin.maintenance.total < margin.equity < min(high * margin.maintenance.total, target) * 0.98:
+                return float(price)
+    raise AssertionError("no such price")
+
+
+# ─── Refusals that pass
+
+
+def test_step_waits_for_throughput(chain: Chain, house: Any, accounts: dict[str, int], profile: Profile) -> None:
+    """No more than the limit in a window, by several bids; what there is no room for is refused, and nothing breaks."""
+    system, keeper, long = house.system, keeper_of(house, accounts, minimum_reward=WAD), accounts["long"]
+    slow = replace(profile.auction, throughput=Decimal(0), minimum_throughput=Decimal(10_000), throughput_window=3_600)
+    chain.send(system.liquidation_engine.setAuctionParameters(slow.as_tuple(profile.ids)), DEPLOYER)
+    crash = price_between(house, long, 0.8, 0.99)
+    house.set_price(crash)
+    keeper.step()
+    audit = Audit(system)
+    for _ in range(8):
+        chain.set_time(chain.block().timestamp + 300)
+        house.set_price(crash)
+        keeper.step()
+        state, _ = audit.examine()
+        assert 0 <= state.oracles["BTC"].throughput_room <= 10_000 * WAD
+    assert audit.seen["BidSettled"] >= 2
+    assert state.accounts[long].auction is not None
+    chain.rpc("anvil_setBlockTimestampInterval", 0)
+    try:
+        whole = Bid(long, WAD, 10**24, 2**64 - 1)
+        keeper._act(whole)  # whatever there is room for since the last one
+        assert keeper._act(whole).refusal.startswith("LiquidationThroughput(underlying=1")
+    finally:
+        chain.rpc("anvil_removeBlockTimestampInterval")
+    assert read_state(system).oracles["BTC"].throughput_room < WAD
+
+
+def test_act_reports_what_the_next_round_will_do(chain: Chain, house: Any, accounts: dict[str, int]) -> None:
+    """A flag in the block of a push is refused, in the next one it is not."""
+    system, keeper, long = house.system, keeper_of(house, accounts), accounts["long"]
+    house.set_price(29_500.0)
+    chain.rpc("anvil_setBlockTimestampInterval", 0)
+    try:
+        change = ParameterChange(Field.CORRELATION_LOW, 1, 2, 499_999).as_tuple()
+        empty = bytes(32)
+        bundle = system.risk_parameters.applyBundle((change,), (empty, empty, empty, 0, 0))
+        chain.send(bundle, DEPLOYER)
+        refused = keeper._act(Flag(long))
+    finally:
+        chain.rpc("anvil_removeBlockTimestampInterval")
+    assert refused.refusal.startswith("LiquidationInBlockOfPush")
+    chain.set_time(chain.block().timestamp + 1)
+    assert keeper._act(Flag(long)).receipt is not None
 
 
 def test_step_reports_a_refusal_and_goes_on(house: Any, accounts: dict[str, int]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from plimsoll.chain.client import Chain, Reverted, Sender
 from plimsoll.chain.instruments import Instrument, Kind, expiry_after
-from plimsoll.chain.orders import make_order
+from plimsoll.chain.orders import make_order, settle_trade, worst_price
+from plimsoll.chain.state import read_state
 from plimsoll.config import WAD
 from plimsoll.margin.moved import curves_of
 from plimsoll.margin.onchain import margin_of, mark_of, portfolio_of
@@ -53,12 +54,12 @@ def trade(house: Any) -> Callable[..., None]:
     def make(taker: int, maker: int, symbol: str, size: float, price: int | None = None) -> None:
         system, units = house.system, int(size * WAD)
         price = price or mark_of(system, system.instrument(symbol).id)[0]
-        orders = [
-            make_order(system, who, account, symbol, amount, price, expiry=2**40)
-            for who, account, amount in ((MAKER, maker, -units), (TRADER, taker, units))
-        ]
-        signed = [part for one in orders for part in (one.order.as_tuple(), one.signature)]
-        system.chain.send(system.clearing_house.settleTrade(*signed, abs(units)), DEPLOYER)
+        worst = price if system.instrument(symbol).is_option else worst_price(price, units)
+        made, taken = (
+            make_order(system, who, account, symbol, amount, limit, expiry=2**40)
+            for who, account, amount, limit in ((MAKER, maker, -units, price), (TRADER, taker, units, worst))
+        )
+        system.chain.send(settle_trade(system, made, taken, abs(units)), DEPLOYER)
 
     return make
 
@@ -196,16 +197,47 @@ def test_whatif_isWhatThenHappens(
     result = what_if(system, account, [made])
     trade(account, maker, symbol_of(symbol), size, price)
     after, margin = portfolio_of(system, account), margin_of(system, account)
-    expected = before.with_trade(instrument.id, made.size, price)
+    (fee,) = result.fees
+    if instrument.is_option:
+        assert fee == 0
+    else:  # the clamped premium of half a percent, for an hour of eight
+        assert fee == pytest.approx(abs(made.size) * mark // WAD // 200 // 8, rel=1e-12)
+    expected = before.with_trade(instrument.id, made.size, price, fee)
     assert expected.cash == after.cash
     assert sorted(expected.positions) == sorted(after.positions)
-    assert result.before.equity == pytest.approx(result.after.equity + made.cost - made.size * mark // WAD, rel=1e-9)
+    paid = made.cost + fee - made.size * mark // WAD
+    assert result.before.equity == pytest.approx(result.after.equity + paid, rel=1e-9)
     for ours, theirs in (
         (result.after.equity, margin.equity),
         (result.after.initial.total, margin.initial.total),
         (result.after.maintenance.total, margin.maintenance.total),
     ):
         assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_whatif_knowsTheFeeOnThePremium(
+    house: Any, chain: Chain, account: int, maker: int, trade: Callable[..., None], undo: None
+) -> None:
+    """From a premium above nought, and for two trades of which the second finds what the first has left."""
+    system = house.system
+    perpetual = system.instrument("ETH-PERP")
+    mark, _ = mark_of(system, perpetual.id)
+    high, low = mark * 1_002 // 1_000, mark * 999 // 1_000
+    trade(account, maker, "ETH-PERP", 0.5, high)
+    head = chain.block().number
+    made = [Trade(perpetual, WAD // 4, high, mark, 0), Trade(perpetual, -WAD // 2, low, mark, 0)]
+    foretold = what_if(system, account, made).fees
+    assert foretold[0] < foretold[1]  # with the premium, and against it
+    trade(account, maker, "ETH-PERP", 0.25, high)
+    trade(account, maker, "ETH-PERP", -0.5, low)
+    query = {"address": system.clearing_house.address, "fromBlock": hex(head + 1), "toBlock": "latest"}
+    events = map(system.clearing_house.read_event, chain.rpc("eth_getLogs", query))
+    fees = [event.arguments["fee"] for event in events if event and event.name == "Traded"]
+    assert len(fees) == 2
+    for ours, theirs in zip(foretold, fees, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-2)  # premiums fade by the second, open interest is the first's
+    funding = chain.read(system.clearing_house.fundingOf(perpetual.underlying))
+    assert read_state(system).oracles["ETH"].premium == funding.premium != 0
 
 
 @pytest.mark.parametrize(("size", "accepted"), [(-0.2, True), (-400.0, False), (0.2, True), (40.0, True)])

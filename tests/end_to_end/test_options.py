@@ -10,7 +10,7 @@ import pytest
 
 from plimsoll.chain.client import Reverted, Sender
 from plimsoll.chain.instruments import Instrument, Kind, expiry_after
-from plimsoll.chain.orders import make_order
+from plimsoll.chain.orders import make_order, settle_trade
 from plimsoll.chain.state import read_state
 from plimsoll.margin.onchain import (
     NO_CAP,
@@ -47,10 +47,7 @@ def trade(system: System, symbol: str, size: int, price: int) -> None:
     """Account 1 buys from account 2."""
     maker = make_order(system, WRITER, 2, symbol, -size, price, expiry=2**40)
     taker = make_order(system, BUYER, 1, symbol, size, price, expiry=2**40)
-    settle = system.clearing_house.settleTrade(
-        maker.order.as_tuple(), maker.signature, taker.order.as_tuple(), taker.signature, abs(size)
-    )
-    system.chain.send(settle, DEPLOYER)
+    system.chain.send(settle_trade(system, maker, taker, abs(size)), DEPLOYER)
 
 
 def test_margin_of_portfolio_foretells_a_trade(house: Any, chain: Chain, put: Instrument) -> None:

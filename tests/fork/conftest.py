@@ -116,8 +116,10 @@ class House:
     system: System
     audit: Audit
     clearing: Any
+    gateway: Any
     registry: Any
     margin: Any
+    lens: Any
     liquidation: Any
     fund: Any
     prices: Any
@@ -152,12 +154,12 @@ class House:
             "size": size,
             "limitPrice": price,
             "expiry": ape.chain.pending_timestamp + 86_400,
-            "epoch": self.clearing.epochOf(account),
+            "epoch": self.gateway.epochOf(account),
             "salt": ape.chain.blocks.head.number << 1 | (size > 0),
             **changes,
         }
         domain = EIP712Domain(
-            name="Plimsoll", version="1", chainId=ape.chain.chain_id, verifyingContract=self.clearing.address
+            name="Plimsoll", version="1", chainId=ape.chain.chain_id, verifyingContract=self.gateway.address
         )
         message = Order(**fields, eip712_domain=domain)
         return tuple(fields.values()), signer.sign_message(message).encode_rsv()
@@ -168,7 +170,7 @@ class House:
         """The taker buys (sells, if negative) from the maker; the reporter settles."""
         made = self.order(*maker, symbol, -size, price, **changes)
         taken = self.order(*taker, symbol, size, price, **changes)
-        return self.clearing.settleTrade(*made, *taken, abs(size), sender=self.reporter)
+        return self.gateway.settleTrade(*made, *taken, abs(size), sender=self.reporter)
 
     def report(self, symbol: str, dollars: float) -> None:
         """A price of an underlying."""
@@ -196,8 +198,10 @@ def house(system: System, accounts: Any) -> Iterator[House]:
         system=system,
         audit=Audit(system),
         clearing=container("ClearingHouse").at(system.clearing_house.address),
+        gateway=container("OrderGateway").at(system.order_gateway.address),
         registry=container("InstrumentRegistry").at(system.registry.address),
         margin=container("MarginEngine").at(system.margin_engine.address),
+        lens=container("MarginLens").at(system.margin_lens.address),
         liquidation=container("LiquidationEngine").at(system.liquidation_engine.address),
         fund=container("InsuranceFund").at(system.insurance_fund.address),
         prices=container("PriceOracle").at(system.price_oracle.address),

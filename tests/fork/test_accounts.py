@@ -132,7 +132,7 @@ def test_option_fromPremiumToPayout(house: Any, people: Cast) -> None:
     assert house.cash_of(people.trader[1]) == 19_800 * WAD
     short = house.margin.marginOfPortfolio((0, [(call.id, -WAD, 0)], [])).initial.total
     assert status(house, hedged)[1] < alone + short
-    value, volatility = house.margin.markOf(call.id)
+    value, volatility = house.lens.markOf(call.id)
     assert status(house, people.trader[1])[1] <= value  # a long option can lose what it is worth
     assert volatility > 0
     house.check()
@@ -159,7 +159,8 @@ def test_option_fromPremiumToPayout(house: Any, people: Cast) -> None:
 
 
 def test_insolvency_isPaidByTheFundAndThenShared(house: Any, people: Cast, accounts: Any) -> None:
-    """LOSS: the fund first, then everybody; until then nobody leaves."""
+    """LOSS: the fund first, a quarter of it at once and the rest as a claim; then everybody, an hour after it is known;
+    until then nobody leaves."""
     underwriter = accounts[5]
     house.tokens["USD"].mint(underwriter, 5_000 * 10**6, sender=underwriter)
     house.tokens["USD"].approve(house.fund, 5_000 * 10**6, sender=underwriter)
@@ -171,15 +172,26 @@ def test_insolvency_isPaidByTheFundAndThenShared(house: Any, people: Cast, accou
     assert house.liquidation.reservedShortfall() == 7_500 * WAD
     with ape.reverts(house.clearing.ClearingHouseWithdrawalsLocked):
         house.clearing.withdraw(people.maker[1], USD, 10**6, people.maker[0], sender=people.maker[0])
-    assert house.fund.maxWithdraw(underwriter) == 0
     house.check()
     ape.chain.mine(timestamp=ape.chain.pending_timestamp + 600)
     house.liquidation.bid(account, bidder, WAD, 0, 2**64 - 1, sender=keeper)
-    assert house.fund.totalAssets() == 0
-    assert house.clearing.lossIndex() < 10**27
     assert house.liquidation.reservedShortfall() == 0
-    house.check()
-    assert house.audit.losses.shared > 0
+    assert house.fund.totalAssets() == 0
+    assert house.fund.owed() == 3_750 * 10**6
+    pending = house.clearing.pendingLoss()
+    assert pending == house.check().pending_loss > 2_500 * WAD
+    assert house.audit.losses.shared >= pending
+    with ape.reverts(house.clearing.ClearingHouseNoLossDue):
+        house.clearing.shareLoss(sender=keeper)
+    with ape.reverts(house.clearing.ClearingHouseWithdrawalsLocked):
+        house.clearing.withdraw(people.maker[1], USD, 10**6, people.maker[0], sender=people.maker[0])
+    ape.chain.mine(timestamp=ape.chain.pending_timestamp + 3_600)
+    for symbol, price in (("BTC", 29_000), ("ETH", 2_500)):
+        house.report(symbol, price)
+    house.clearing.shareLoss(sender=keeper)
+    assert house.clearing.lossIndex() < 10**27
+    assert house.fund.payClaims(10, sender=keeper).events[0].event_name == "ClaimPaid"
+    assert house.check().pending_loss == 0
     house.clearing.withdraw(people.maker[1], USD, 10**6, people.maker[0], sender=people.maker[0])
 
 
@@ -188,27 +200,27 @@ def test_settleTrade_refusesBadOrders(house: Any, people: Cast, accounts: Any) -
     attacker, at = accounts[9], 40_000 * WAD
     made = house.order(*people.maker, "BTC", -WAD, at)
     taken = house.order(*people.trader, "BTC", WAD // 2, at)
-    settle = house.clearing.settleTrade
+    settle = house.gateway.settleTrade
 
     forged = (taken[0], house.order(attacker, people.trader[1], "BTC", WAD // 2, at)[1])
-    with ape.reverts(house.clearing.ClearingHouseBadSignature):
+    with ape.reverts(house.gateway.OrderGatewayBadSignature):
         settle(*made, *forged, WAD // 2, sender=attacker)
     signed_by_a_stranger = house.order(attacker, people.trader[1], "BTC", WAD // 2, at)
-    with ape.reverts(house.clearing.ClearingHouseSignerNotAuthorised):
+    with ape.reverts(house.gateway.OrderGatewaySignerNotAuthorised):
         settle(*made, *signed_by_a_stranger, WAD // 2, sender=attacker)
-    with ape.reverts(house.clearing.ClearingHouseOrderOverfilled):
+    with ape.reverts(house.gateway.OrderGatewayOverfilled):
         settle(*made, *taken, WAD // 2 + 1, sender=attacker)
     settle(*made, *taken, WAD // 2, sender=attacker)  # anyone may settle what both have signed
-    with ape.reverts(house.clearing.ClearingHouseOrderOverfilled):
+    with ape.reverts(house.gateway.OrderGatewayOverfilled):
         settle(*made, *taken, 1, sender=attacker)
     again = house.order(*people.trader, "BTC", WAD // 4, at)
     with ape.chain.isolate():
-        house.clearing.cancelAllOrders(people.maker[1], sender=people.maker[0])
-        with ape.reverts(house.clearing.ClearingHouseOrderCancelled):
+        house.gateway.cancelAllOrders(people.maker[1], sender=people.maker[0])
+        with ape.reverts(house.gateway.OrderGatewayCancelled):
             settle(*made, *again, WAD // 4, sender=attacker)
     with ape.chain.isolate():
         ape.chain.mine(timestamp=ape.chain.pending_timestamp + 86_401)
-        with ape.reverts(house.clearing.ClearingHouseOrderExpired):
+        with ape.reverts(house.gateway.OrderGatewayExpired):
             settle(*made, *again, WAD // 4, sender=attacker)
     settle(*made, *again, WAD // 4, sender=attacker)  # as if neither had happened
 
@@ -241,16 +253,19 @@ def test_time_widensMarginUntilThePriceIsTooOld(house: Any, people: Cast) -> Non
     house.report("ETH", 2_500)
 
 
-def test_cover_paysOnlyTheClearingHouse(house: Any, people: Cast, accounts: Any) -> None:
-    """The fund pays nobody else, whoever asks; the clearing house itself it does."""
+def test_cover_paysOnlyLiquidations(house: Any, people: Cast, accounts: Any) -> None:
+    """The fund pays nobody else, whoever asks; the liquidation engine's losses it does, to the clearing house."""
     keeper = people.keeper[0]
     house.tokens["USD"].mint(house.fund, 10**6, sender=keeper)
-    with ape.reverts(house.fund.InsuranceFundOnlyClearingHouse, error_inputs={"sender": keeper.address}):
-        house.fund.cover(10**6, sender=keeper)
-    with ape.chain.isolate(), accounts.use_sender(accounts.impersonate_account(house.clearing.address)) as itself:
-        itself.balance = 10**18
-        house.fund.cover(10**6)
+    with ape.reverts(house.fund.InsuranceFundOnlyLiquidationEngine, error_inputs={"sender": keeper.address}):
+        house.fund.cover(10**6, 0, people.keeper[1], sender=keeper)
+    held = house.tokens["USD"].balanceOf(house.clearing)
+    with ape.chain.isolate(), accounts.use_sender(accounts.impersonate_account(house.liquidation.address)) as engine:
+        engine.balance = 10**18
+        house.fund.cover(250_000, 750_000, people.keeper[1])
         assert house.fund.totalAssets() == 0
+        assert house.fund.owed() == 750_000
+        assert house.tokens["USD"].balanceOf(house.clearing) == held + 250_000
 
 
 def test_withdraw_isTracedThroughTheMarginCheck(house: Any, people: Cast) -> None:

@@ -16,6 +16,7 @@ BTC, ETH = 1, 2
 YEAR = 365 * 86_400
 PHASE = 1 << 64
 NOBODY = "0x" + "0" * 40
+DELAY = 2 * 86_400  # contracts/libraries/FeedChange.sol
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,30 @@ def price_feed(feed: Any, secondary: Any = NOBODY, deviation: int = 0) -> tuple[
 
 
 @pytest.fixture
-def priced_by_chainlink(house: Any, chainlink: Chainlink) -> Chainlink:
-    """BTC on Chainlink's aggregator, ETH still on ours."""
+def wait(house: Any, artifact: Any) -> Any:
+    """A function that lets the delay of a change of feeds pass; then every feed of the house's own reports again."""
+
+    def wait(volatility: float = 0.6) -> None:
+        ape.chain.mine(timestamp=ape.chain.pending_timestamp + DELAY)
+        house.report("BTC", 40_000)
+        house.report("ETH", 2_500)
+        for symbol, level in (("BTC", volatility), ("ETH", 0.8)):
+            feed = artifact("PushedFeed").at(house.system.volatility_feeds[symbol].address)
+            feed.push(int(level * 10**8), sender=house.reporter)
+
+    return wait
+
+
+@pytest.fixture
+def priced_by_chainlink(house: Any, chainlink: Chainlink, wait: Any) -> Chainlink:
+    """BTC on Chainlink's aggregator, in force since its second round; ETH still on ours."""
     chainlink.submit(40_000)
-    house.prices.setPriceFeed(BTC, price_feed(chainlink.proxy), sender=house.reporter)
+    house.prices.proposePriceFeed(BTC, price_feed(chainlink.proxy), sender=house.reporter)
+    wait()
+    with ape.reverts(house.prices.PriceOracleStale):
+        house.prices.applyPriceFeed(BTC, sender=chainlink.nodes[0])
+    chainlink.submit(40_000)
+    house.prices.applyPriceFeed(BTC, sender=chainlink.nodes[0])  # anyone may
     return chainlink
 
 
@@ -78,9 +99,9 @@ def test_price_readsBothKindsOfFeedAlike(house: Any, priced_by_chainlink: Chainl
     btc, eth = house.prices.price(BTC), house.prices.price(ETH)
     assert (btc[0], eth[0]) == (41_234_5 * WAD // 10, 2_512_25 * WAD // 100)
     assert 0 <= eth[1] <= btc[1] <= 60
-    assert house.prices.latestRound(BTC) == PHASE | 2
-    assert house.prices.round(BTC, PHASE | 1).roundPrice == 40_000 * WAD
-    assert house.prices.round(BTC, PHASE | 3).ok is False
+    assert house.prices.latestRound(BTC) == PHASE | 3
+    assert house.prices.round(BTC, PHASE | 2).roundPrice == 40_000 * WAD
+    assert house.prices.round(BTC, PHASE | 4).ok is False
     maker, trader = ((one, house.open(one, USD=100_000)) for one in accounts[1:3])
     house.trade(trader, maker, "BTC", WAD, 41_000 * WAD)
     house.trade(trader, maker, "ETH", WAD, 2_500 * WAD)
@@ -91,9 +112,11 @@ def test_price_readsBothKindsOfFeedAlike(house: Any, priced_by_chainlink: Chainl
 def test_price_survivesAPhaseChange(house: Any, priced_by_chainlink: Chainlink, make_aggregator: Any) -> None:
     """Chainlink replaces an aggregator by another behind its proxy, which starts to count rounds anew."""
     feed, oracle, anyone = priced_by_chainlink, house.volatilities, house.reporter
+    ours = oracle.stateOf(BTC)
     oracle.poke(BTC, 100, sender=anyone)
     before = oracle.stateOf(BTC)
-    assert before.roundId == PHASE | 1
+    assert (before.roundId, before.source) == (PHASE | 2, feed.proxy.address)
+    assert before.variance == ours.variance  # no return between our feed's last price and Chainlink's first
     successor = make_aggregator()
     following = Chainlink(feed.proxy, successor, feed.nodes, feed.owner)
     ape.chain.mine(timestamp=ape.chain.pending_timestamp + 600)
@@ -104,7 +127,7 @@ def test_price_survivesAPhaseChange(house: Any, priced_by_chainlink: Chainlink, 
     feed.proxy.confirmAggregator(successor, sender=feed.owner)
     assert house.prices.price(BTC)[0] == 40_400 * WAD
     assert house.prices.latestRound(BTC) == 2 * PHASE | 3
-    assert house.prices.round(BTC, PHASE | 1).roundPrice == 40_000 * WAD  # history stays where it was
+    assert house.prices.round(BTC, PHASE | 2).roundPrice == 40_000 * WAD  # history stays where it was
 
     receipt = oracle.poke(BTC, 100, sender=anyone)
     assert receipt.return_value == 1  # entered at its latest round, with one return over the gap
@@ -136,12 +159,12 @@ def test_settle_findsItsRoundAcrossAPhaseChange(
         following.submit(40_500, both=True)
         following.submit(40_600, both=True)
     ape.chain.mine(timestamp=expiry + 30)
-    assert find_round(house.system, BTC, expiry) == PHASE | 4  # the new phase is not the proxy's yet
+    assert find_round(house.system, BTC, expiry) == PHASE | 5  # the new phase is not the proxy's yet
     following.submit(40_700)
     feed.proxy.proposeAggregator(successor, sender=feed.owner)
     feed.proxy.confirmAggregator(successor, sender=feed.owner)
     found = find_round(house.system, BTC, expiry)
-    assert found == (2 * PHASE | 2 if begun else PHASE | 4)
+    assert found == (2 * PHASE | 2 if begun else PHASE | 5)
     house.registry.settle(BTC, expiry, found, sender=house.reporter)
     assert house.registry.settlementPriceOf(BTC, expiry) == (40_600 if begun else 40_300) * WAD
 
@@ -165,11 +188,13 @@ def test_price_waitsForACompleteRound(house: Any, priced_by_chainlink: Chainlink
     assert house.prices.price(BTC)[0] == 31_000 * WAD  # the median
 
 
-def test_price_comparesTwoFeeds(house: Any, priced_by_chainlink: Chainlink) -> None:
+def test_price_comparesTwoFeeds(house: Any, priced_by_chainlink: Chainlink, wait: Any) -> None:
     """Chainlink first, ours second, 2% apart at most: beyond it there is no price, and so no margin (ORACLE)."""
     feed, ours = priced_by_chainlink, house.system.price_feeds["BTC"].address
-    house.report("BTC", 40_000)
-    house.prices.setPriceFeed(BTC, price_feed(feed.proxy, ours, WAD // 50), sender=house.reporter)
+    house.prices.proposePriceFeed(BTC, price_feed(feed.proxy, ours, WAD // 50), sender=house.reporter)
+    wait()
+    feed.submit(40_000)
+    house.prices.applyPriceFeed(BTC, sender=house.reporter)
     house.report("BTC", 40_790)
     assert house.prices.price(BTC)[0] == 40_000 * WAD
     house.report("BTC", 40_810)
@@ -180,7 +205,7 @@ def test_price_comparesTwoFeeds(house: Any, priced_by_chainlink: Chainlink) -> N
 
 
 def test_levels_readVolatilityFromChainlink(
-    house: Any, chainlink: Chainlink, artifact: Any, make_aggregator: Any
+    house: Any, chainlink: Chainlink, artifact: Any, make_aggregator: Any, wait: Any
 ) -> None:
     """Percent a day with five decimals, as Chainlink's volatility feeds report it: σ a year = √365 σ a day."""
     aggregator = make_aggregator(5)
@@ -188,7 +213,11 @@ def test_levels_readVolatilityFromChainlink(
     feed = Chainlink(proxy, aggregator, chainlink.nodes, chainlink.owner)
     feed.submit(4.5)
     scale = int(math.sqrt(365) * 10**16)
-    house.volatilities.setVolatilityFeed(BTC, (proxy, 172_800, 0, scale, WAD // 100, 10 * WAD), sender=house.reporter)
+    configuration = (proxy, 172_800, 0, scale, WAD // 100, 10 * WAD)
+    house.volatilities.proposeVolatilityFeed(BTC, configuration, sender=house.reporter)
+    wait(0.8)
+    feed.submit(4.5)
+    house.volatilities.applyVolatilityFeed(BTC, sender=house.reporter)
     reported = house.volatilities.reported(BTC)
     assert reported.ok
     assert reported.volatility / WAD == pytest.approx(0.045 * math.sqrt(365), rel=1e-9)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plimsoll.chain.fields import Field, Key
-from plimsoll.config import DEFAULT_PATH, Config
+from plimsoll.config import DEFAULT_PATH, WAD, Config
 from plimsoll.errors import PlimsollError
 from plimsoll.market.markets import MARKETS
 
@@ -92,6 +92,31 @@ def test_encode_rounds_against_accounts(field: Field, value: float, encoded: int
     assert field.encode(value) == encoded
 
 
+def test_auction_is_in_the_order_of_the_contract() -> None:
+    source = (DEFAULT_PATH.parent / "contracts" / "interfaces" / "ILiquidationEngine.sol").read_text()
+    struct = re.search(r"struct AuctionParameters \{(.*?)\}", source, re.DOTALL)
+    assert struct is not None
+    members = [line.split()[1].rstrip(";") for line in struct[1].strip().splitlines()]
+    profile = Config.load().profile("crypto")
+    values = dict(zip(members, profile.auction.as_tuple(profile.ids), strict=True))
+    assert values == {
+        "duration": 1_800,
+        "maximumDiscount": WAD // 2,
+        "target": WAD // 2,
+        "fundShare": WAD // 10,
+        "nativeUnderlying": 2,
+        "minimumRemainder": 500 * WAD,
+        "minimumFee": 5 * WAD,
+        "throughput": WAD // 200,
+        "maximumFee": 200 * WAD,
+        "minimumThroughput": 250_000 * WAD,
+        "throughputWindow": 1_800,
+    }
+    equities = Config.load().profile("sp500-nasdaq")
+    assert equities.auction.native_underlying is None
+    assert equities.auction.as_tuple(equities.ids)[4] == 0
+
+
 def test_encode_leaves_whole_integers_alone() -> None:
     for field in Field:
         assert [field.encode(field.decode(encoded)) for encoded in (-7, 0, 2_000_001)] == [-7, 0, 2_000_001]
@@ -134,8 +159,19 @@ def test_starting_at_changes_only_first_answers() -> None:
         ('unit = "percent a day"', 'unit = "percent a week"', r"volatility\.unit: expected one of 'fraction a year'"),
         ("chain_id = 31337", 'chain_id = "31337"', r"networks\.local\.chain_id: expected a whole number, not '31337'"),
         ('profile = "crypto"', 'profile = "cryptic"', r"networks\.local\.profile: no profile 'cryptic'"),
-        ("flag_fee = 20\n", "flagfee = 20\n", r"auctions\.crypto\.flag_fee: missing"),
-        ("flag_fee = 20\n", "flag_fee = 20\nbonus = 1\n", r"auctions\.crypto\.bonus: unknown key"),
+        ("minimum_fee = 5\n", "minimumfee = 5\n", r"auctions\.crypto\.minimum_fee: missing"),
+        ("minimum_fee = 5\n", "minimum_fee = 5\nbonus = 1\n", r"auctions\.crypto\.bonus: unknown key"),
+        ("minimum_fee = 5\n", "minimum_fee = 201\n", r"crypto\.minimum_fee: 201 is above the maximum_fee 200"),
+        ("maximum_fee = 200\n", "maximum_fee = 79_000_000_001\n", r"crypto\.maximum_fee: 79000000001 is above"),
+        ('native_underlying = "ETH"', 'native_underlying = "SOL"', r"native_underlying: 'SOL' is no underlying"),
+        ('native_underlying = "ETH"', "native_underlying = 2", r"native_underlying: expected text, not 2"),
+        ("throughput = 0.005\n", "throughput = 1.1\n", r"auctions\.crypto\.throughput: 1\.1 is above 1"),
+        ('throughput_window = "30m"', 'throughput_window = "2d"', r"crypto\.throughput_window: must be a day at most"),
+        ("minimum_throughput = 250_000", "minimum_throughput = 0", r"minimum_throughput: must be above 0"),
+        ("maximum_discount = 0.5", "maximum_discount = 0", r"crypto\.maximum_discount: must be above 0"),
+        ("maximum_discount = 0.5", "maximum_discount = 1.1", r"crypto\.maximum_discount: 1\.1 is above 1"),
+        ('duration = "30m"', 'duration = "25h"', r"auctions\.crypto\.duration: must be a day at most"),
+        ("fund_share = 0.1", "fund_share = 0.51", r"auctions\.crypto\.fund_share: 0\.51 is above 0\.5"),
         ("impact = { minimum = 0, maximum = 5 }\n", "", r"fields\.impact: missing"),
         ("minimum = 100, maximum = 10_000_000", "minimum = 100, maximum = 10", r"minimum: 100 is not below"),
         ("tail_initial = 4.0", "tail_initial = nan", r"crypto\.underlying\.tail_initial: expected a finite number"),
@@ -147,7 +183,7 @@ def test_starting_at_changes_only_first_answers() -> None:
         ("tick = 1_000 }", "tick = 1_000_000 }", r"BTC\.options\.tick: 1000000 is so large"),
         ("tick = 1_000 }", "tick = 0.000000015 }", r"BTC\.options\.tick: .* more than 8 decimals"),
         ("surface_rho = -0.25", "surface_rho = -0.96", r"underlying\.surface_rho: -0\.96 is outside its bounds"),
-        ('underlying = "ETH"', 'underlying = "DOGE"', r"assets\.WETH\.underlying: no underlying 'DOGE'"),
+        (', underlying = "ETH"', ', underlying = "DOGE"', r"assets\.WETH\.underlying: no underlying 'DOGE'"),
         ("[networks.local]", "[networks.local", "not valid TOML"),
     ],
 )  # fmt: skip

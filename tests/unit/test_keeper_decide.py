@@ -8,22 +8,33 @@ from decimal import Decimal
 import pytest
 
 from plimsoll.chain.instruments import Instrument, Kind
-from plimsoll.chain.state import AccountState, AuctionParameters, AuctionState, OracleState, Position, State
+from plimsoll.chain.state import (
+    AccountState,
+    AssetState,
+    AuctionParameters,
+    AuctionState,
+    OracleState,
+    Position,
+    Protection,
+    State,
+)
 from plimsoll.keeper.decide import (
     Action,
     Bid,
     End,
     Flag,
+    PayClaims,
     Poke,
     Policy,
     Reserve,
     SettleExpired,
     SettleExpiry,
     SettleVariation,
+    ShareLoss,
     SweepFees,
     decide,
 )
-from plimsoll.margin.onchain import NO_CAP, Margin, Requirement
+from plimsoll.margin.onchain import NO_CAP, Margin, Requirement, UnderlyingMargin
 
 WAD = 10**18
 KEEPER, TRADER, OTHER = 1, 2, 9
@@ -46,8 +57,9 @@ def account(number: int, of: Margin | None, auction: AuctionState | None = None)
     return AccountState(number, OWNER, 7, 0, 0, {}, {}, of, "" if of else "stale", auction)
 
 
-def auction(discount: float, shortfall: int = 0, keeper: int = OTHER) -> AuctionState:
-    return AuctionState(900, keeper, 20 * WAD, shortfall * WAD, int(discount * WAD))
+def auction(discount: float, shortfall: int = 0, keeper: int = OTHER, *, protective: bool = False) -> AuctionState:
+    fee = 0 if protective else 20 * WAD
+    return AuctionState(900, keeper, fee, shortfall * WAD, int(discount * WAD), protective)
 
 
 def state(*accounts: AccountState, fees: int = 0) -> State:
@@ -68,22 +80,44 @@ def state(*accounts: AccountState, fees: int = 0) -> State:
         fault="",
         mark=WAD,
         open_interest=0,
+        funding_index=0,
+        premium=0,
+        throughput_room=10**9 * WAD,
     )
     return State(
         block=1,
         timestamp=1_000,
         accounts={a.id: a for a in accounts},
-        assets={},
+        assets={0: AssetState(0, "USD", OWNER, 6, 0, 10**15, 10**12, 10**12)},
         oracles={"BTC": oracle},
         parameters={},
         bundles=1,
         fees=fees * WAD,
         positive_cash=0,
         loss_index=10**27,
+        debts=0,
+        borrow_index=10**27,
+        pending_loss=0,
+        loss_due_at=0,
+        paused_until=0,
         reserved_shortfall=0,
-        auction_parameters=AuctionParameters(1800, WAD // 2, WAD // 2, WAD // 10, 20 * WAD, 500 * WAD),
+        auction_parameters=AuctionParameters(
+            duration=1800,
+            maximum_discount=WAD // 2,
+            target=WAD // 2,
+            fund_share=WAD // 10,
+            native_underlying=0,
+            minimum_remainder=500 * WAD,
+            minimum_fee=5 * WAD,
+            throughput=WAD // 100,
+            maximum_fee=20 * WAD,
+            minimum_throughput=WAD,
+            throughput_window=600,
+        ),
         fund_assets=0,
         fund_shares=0,
+        fund_owed=0,
+        fund_allowance=0,
         marks={},
         settlements={},
     )
@@ -225,3 +259,155 @@ def test_decide_pokes_first_on_a_new_round_and_when_time_is_up() -> None:
 def test_decide_takes_the_largest_danger_first() -> None:
     accounts = [account(2, margin(1, 500, 300)), account(3, margin(1, 5000, 3000))]
     assert decide(state(RICH, *accounts), POLICY) == [Flag(3), Flag(2)]
+
+
+# ─── What the fund and its claims allow
+
+
+def test_decide_counts_only_what_a_bid_may_take() -> None:
+    """What brings the account to its target of 4,000: 2,020 of 3,700 dollars, of an edge of 270 dollars 147."""
+    small = account(TRADER, margin(2000, 5000, 3000), auction(0.1))
+    assert decide(state(RICH, small), replace(POLICY, minimum_reward=147 * WAD)) != []
+    assert decide(state(RICH, small), replace(POLICY, minimum_reward=148 * WAD)) == []
+
+
+def insolvent(allowance: int, assets: int = 10_000, owed: int = 0) -> State:
+    """A payout of 800 dollars at a discount of 300, initial margin of 5,000, a keeper with 4,000 to spare. The fund's
+    figures in dollars."""
+    poor = account(KEEPER, margin(5_500, 500, 300))
+    house = state(poor, account(TRADER, margin(-500, 5000, 3000), auction(0.1, 500)))
+    return replace(house, fund_allowance=allowance * 10**6, fund_assets=assets * 10**6, fund_owed=owed * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("house", "fraction"),
+    [
+        (insolvent(800), WAD * 4_000 // 5_000),
+        (insolvent(0), WAD * 4_000 // 5_800),  # all of the payout comes later
+        (insolvent(800, owed=1), WAD * 4_000 // 5_800),  # others are queued already
+        (insolvent(0, assets=100), WAD * 3_900 // 5_000),  # most of it is shared, which pays at once
+    ],
+)
+def test_decide_carries_what_the_fund_pays_later(house: State, fraction: int) -> None:
+    bids = [action for action in decide(house, POLICY) if isinstance(action, Bid)]
+    assert [bid.maximum_fraction for bid in bids] == [fraction]
+
+
+@pytest.mark.parametrize(
+    ("owed", "allowance", "expected"),
+    [
+        (0, 5_000, []),
+        (5_000, 0, []),
+        (50_000, 999, []),
+        (50_000, 1_000, [PayClaims(20)]),
+        (100, 19, []),
+        (100, 20, [PayClaims(20)]),  # a fifth
+    ],
+)
+def test_decide_has_claims_paid(owed: int, allowance: int, expected: list[Action]) -> None:
+    house = replace(state(RICH), fund_owed=owed * 10**6, fund_allowance=allowance * 10**6)
+    assert decide(house, POLICY) == expected
+
+
+# ─── A loss that is to be shared
+
+
+@pytest.mark.parametrize(
+    ("pending", "due", "cash", "expected"),
+    [
+        (0, 900, 1, []),
+        (1, 1_001, 1, []),
+        (1, 1_000, 1, [ShareLoss()]),
+        (1, 1_000, 0, []),  # over nothing
+    ],
+)
+def test_decide_shares_a_loss_when_it_is_due(pending: int, due: int, cash: int, expected: list[Action]) -> None:
+    assert decide(replace(state(RICH), pending_loss=pending, loss_due_at=due, positive_cash=cash), POLICY) == expected
+
+
+def test_decide_lets_no_profit_hide_from_a_loss() -> None:
+    """Profits before the loss is shared, losses need not hurry."""
+    perpetual = Instrument.perpetual(1).id
+    accounts = [
+        replace(account(number, margin(90_000, 1, 1)), positions={perpetual: Position(perpetual, WAD, quote * WAD)})
+        for number, quote in ((2, 100), (3, 99), (4, -1_000))  # at a price of one dollar
+    ]
+    calm = state(RICH, *accounts)
+    assert decide(calm, POLICY) == []
+    loss = replace(calm, pending_loss=1, loss_due_at=2_000)
+    assert decide(loss, POLICY) == [SettleVariation(2)]
+    assert decide(replace(loss, loss_due_at=1, positive_cash=1), POLICY) == [SettleVariation(2), ShareLoss()]
+
+
+# ─── Protection
+
+
+def protected(equity: int, *, flagged: AuctionState | None = None, trigger: float = 1.2, most: float = 0.1) -> State:
+    """An account of maintenance 3,000 and target 4,000, whose owner gives `most` from `trigger` · maintenance on."""
+    one = account(TRADER, margin(equity, 5000, 3000), flagged)
+    return state(RICH, replace(one, protection=Protection(int(trigger * WAD), int(most * WAD))))
+
+
+@pytest.mark.parametrize(
+    ("house", "expected"),
+    [
+        (protected(3_599), [Flag(TRADER)]),
+        (protected(3_600), []),
+        (protected(2_999), [Flag(TRADER)]),  # a liquidation
+        (protected(3_900, trigger=2), [Flag(TRADER)]),
+        (protected(4_000, trigger=2), []),  # at the target nothing is to be done
+        (protected(3_500, most=0.01), []),  # less than the keeper wants
+    ],
+)
+def test_decide_flags_a_protected_account_it_would_bid_for(house: State, expected: list[Action]) -> None:
+    assert decide(house, POLICY) == expected
+
+
+def test_decide_leaves_a_protected_account_that_would_not_pay() -> None:
+    """400 of 3,700 dollars are to be taken, at 300 for the whole: 32 dollars, and no fee."""
+    assert decide(protected(3_600, trigger=1.3), replace(POLICY, minimum_reward=32 * WAD)) == [Flag(TRADER)]
+    assert decide(protected(3_600, trigger=1.3), replace(POLICY, minimum_reward=33 * WAD)) == []
+    broke = replace(protected(3_500), accounts={TRADER: protected(3_500).accounts[TRADER]})
+    assert decide(broke, POLICY) == []
+
+
+def test_decide_bids_in_a_protective_auction() -> None:
+    (bid,) = decide(protected(3_500, flagged=auction(0.1, protective=True)), POLICY)
+    assert isinstance(bid, Bid)
+    assert bid.limit_price == (3_500 - 300 + 3) * WAD  # the fund has no part in it
+
+
+def test_decide_flags_a_protective_auction_anew_when_it_came_too_late() -> None:
+    assert decide(protected(2_000, flagged=auction(0.1, protective=True)), POLICY) == [Flag(TRADER)]
+    assert decide(protected(-200, flagged=auction(0.1, protective=True)), POLICY) == [Flag(TRADER)]
+
+
+def test_decide_ends_a_protective_auction_above_its_trigger() -> None:
+    assert decide(protected(3_600, flagged=auction(0.1, protective=True)), POLICY) == [End(TRADER)]
+    withdrawn = state(RICH, account(TRADER, margin(3_500, 5000, 3000), auction(0.1, protective=True)))
+    assert decide(withdrawn, POLICY) == [End(TRADER)]
+
+
+# ─── Throughput
+
+
+def exposed(equity: int, room: int) -> State:
+    """An account exposed to 40,000 dollars of the underlying."""
+    part = UnderlyingMargin(1, WAD, 0, 0, 0, 0, 0, -40_000 * WAD, 0, WAD, WAD, WAD, WAD, WAD, 0, 0)
+    trader = account(TRADER, replace(margin(equity, 5000, 3000), underlyings=(part,)), auction(0.1, max(0, -equity)))
+    house = state(RICH, trader)
+    return replace(house, oracles={"BTC": replace(house.oracles["BTC"], throughput_room=room * WAD)})
+
+
+@pytest.mark.parametrize(
+    ("equity", "room", "bids"),
+    [
+        (2_000, 40_000, 1),
+        (2_000, 1_000, 1),  # a fortieth of 270 dollars
+        (2_000, 700, 0),
+        (2_000, 0, 0),
+        (-500, 0, 1),  # exempt
+    ],
+)
+def test_decide_waits_for_throughput(equity: int, room: int, bids: int) -> None:
+    assert len(decide(exposed(equity, room), POLICY)) == bids

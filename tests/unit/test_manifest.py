@@ -66,7 +66,7 @@ def edit(raw: dict[str, Any], *path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        (("schema",), "plimsoll.deployment/1", "schema is not"),
+        (("schema",), "plimsoll.deployment/2", "its schema is 'plimsoll.deployment/2', this version reads"),
         (("chain_id",), "31337", "Manifest.chain_id is not int"),
         (("deployer",), "0x12", "not a checksummed address"),
         (("steps", "token", "address"), ADDRESS.lower(), "not a checksummed address"),
@@ -88,7 +88,7 @@ def test_load_refuses_a_damaged_manifest(
         Manifest.load(file)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00\x01", '{"schema": "plimsoll.deployment/2"}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00\x01", '{"schema": "plimsoll.deployment/3"}'])
 def test_load_refuses_what_is_no_manifest(tmp_path: Path, content: str) -> None:
     file = tmp_path / "31337.json"
     file.write_text(content)

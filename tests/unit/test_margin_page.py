@@ -276,10 +276,12 @@ def test_cost_roundsAgainstTheAccount() -> None:
     assert (bought.cost, sold.cost) == (1, 0)
 
 
-def case(before: tuple[float, float, float], after: tuple[float, float, float], *, fresh: bool = True) -> WhatIf:
+def case(
+    before: tuple[float, float, float], after: tuple[float, float, float], *, fresh: bool = True, paused: bool = False
+) -> WhatIf:
     """From (equity, initial, maintenance) to another."""
     margins = [margin(e, requirement(total=i), requirement(total=m), fresh=fresh) for e, i, m in (before, after)]
-    return WhatIf((), *margins)
+    return WhatIf((), *margins, paused=paused)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,8 @@ def case(before: tuple[float, float, float], after: tuple[float, float, float], 
         (case((10, 50, 40), (-1, 0, 0)), False, "1.00 dollars below initial"),
         (case((100, 50, 30), (100, 60, 30), fresh=False), False, "out of date"),
         (case((100, 50, 30), (100, 50, 30), fresh=False), True, "neither requirement rises"),
+        (case((100, 50, 30), (100, 60, 30), paused=True), False, "the house is paused"),
+        (case((100, 50, 30), (100, 50, 30), paused=True), True, "neither requirement rises"),
     ],
 )
 def test_gate_isTheClearingHouses(what: WhatIf, accepts: bool, reason: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from plimsoll.chain.plan import (
+    _CONTRACTS,
     ADMIN,
     CALIBRATOR,
     FUNCTION_ROLES,
@@ -18,7 +21,7 @@ from plimsoll.chain.plan import (
     Ref,
     make_plan,
 )
-from plimsoll.config import Config
+from plimsoll.config import DEFAULT_PATH, Config
 from plimsoll.errors import PlimsollError
 
 DEPLOYER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -45,7 +48,7 @@ def test_make_plan_for_every_profile(name: str) -> None:
     plan = make_plan(Config.load().profile(name), DEPLOYER, BEGUN)
     contracts = [step.contract for step in plan.steps if isinstance(step, Deploy)]
     assert {"ClearingHouse", "MarginEngine", "LiquidationEngine", "InsuranceFund", "ParameterSteward"} <= set(contracts)
-    assert {"InstrumentRegistry", "NormalTable"} <= set(contracts)
+    assert {"InstrumentRegistry", "NormalTable", "OrderGateway", "MarginLens"} <= set(contracts)
     listed = [step.id for step in plan.steps if isinstance(step, Call) and step.function == "listPerpetual"]
     assert len(listed) == 2
 
@@ -110,6 +113,24 @@ def test_every_function_of_a_role_is_mapped() -> None:
     }
     assert {(target, role) for target, roles in FUNCTION_ROLES.items() for role in roles} <= mapped
     assert ("price_feed.BTC", REPORTER) in mapped
+
+
+def test_guardian_may_stop_things_and_start_none() -> None:
+    by_guardian = {target: roles[GUARDIAN] for target, roles in FUNCTION_ROLES.items() if GUARDIAN in roles}
+    assert by_guardian == {
+        "price_oracle": ("cancelPriceFeed", "cancelSequencerFeed"),
+        "volatility_oracle": ("cancelVolatilityFeed",),
+        "clearing_house": ("pause", "unpause"),
+    }
+
+
+def test_roles_name_every_restricted_function_of_the_contracts() -> None:
+    """Whatever a contract restricts has a role of its own; nothing falls to the administrator by oversight."""
+    for step, contract in _CONTRACTS.items():
+        source = next((DEFAULT_PATH.parent / "contracts").rglob(f"{contract}.sol")).read_text()
+        restricted = set(re.findall(r"function (\w+)\([^)]*\)[^{;]*\brestricted\b", source))
+        named = {name for functions in FUNCTION_ROLES[step].values() for name in functions}
+        assert restricted == named, contract
 
 
 def test_plan_refuses_a_step_before_what_it_needs() -> None:

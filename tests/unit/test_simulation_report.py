@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,6 +17,7 @@ from simulation.recording import (
     AccountPoint,
     AccountSummary,
     BookPoint,
+    Charges,
     Event,
     InvariantResult,
     Liquidation,
@@ -48,7 +50,9 @@ def recording() -> Recording:
     result.accounts = [AccountSummary("Long", "10× long", 10_000, -1_600, 0, 1, 1)]
     result.events = [Event(START, "push", "", "9 numbers"), Event(START + 50_000, "liquidation", "Long", "all of Long")]
     result.pushes = [Push(START, "0x" + "ab" * 32, 9, 2, 1.0)]
-    result.liquidations = [Liquidation(START + 50_000, "Long", "Keeper", 1, 0.1, 3_900, 0, 4_000, 3_500, 0, 0)]
+    result.liquidations = [
+        Liquidation(START + 50_000, "Long", "Keeper", 1, 0.1, 3_900, 0, 4_000, 3_500, 11, 22, 33, 44)
+    ]
     result.invariants = [InvariantResult("CASH", "tokens held", 30), InvariantResult("GATE", "no action", 12)]
     return result
 
@@ -114,6 +118,28 @@ def test_render_shows_what_a_book_pays_of_its_parts(recording: Recording) -> Non
     page = render(recording)
     assert "Nobody held options." in page
     assert "Implied volatility" not in page
+
+
+def test_render_shows_claims_and_charges(recording: Recording) -> None:
+    """Claims and losses to be shared get a line where there were any; what was charged is summed up."""
+    assert "claims open" not in render(recording)
+    recording.steps[7] = replace(recording.steps[7], claims=1_000.0)
+    recording.steps[8] = replace(recording.steps[8], pending=500.0)
+    recording.charges = Charges(flag_fees=20, discounts=300, premium_fees=40, interest=5, funding=700)
+    recording.claims_open = 123.0
+    page = render(recording)
+    assert "claims open" in page
+    assert "loss to be shared" in page
+    assert "$345" in page
+    assert "discounts $300, premium fees $40, interest $5. Flag fees $20, funding $700" in page
+    assert "$123 owed" in page
+    for amount in ("$11", "$22", "$33", "$44"):  # of the liquidation
+        assert amount in page
+    result = recording.result()
+    assert result["charges"]["interest"] == 5
+    assert result["claims_open"] == 123
+    assert recording.series()["claims"][7] == 1_000
+    assert recording.series()["pending_loss"][8] == 500
 
 
 def test_draw_whole_and_parts_to_scale() -> None:
