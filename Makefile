@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := -m pip install --quiet --require-hashes
 INSTALL_PLIMSOLL := -m pip install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup build demo test bench lint fmt brownie lock clean
+.PHONY: help setup build demo test fuzz mutate slither prove drill incentives bench lint fmt brownie lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1	/p' Makefile | expand -t 16
@@ -33,6 +33,24 @@ demo: .build/contracts ## replay a crash on a live local chain; MARKET, PLIMSOLL
 
 test: $(VENV)/.dev .venv-brownie/.ready .build/contracts ## every suite: forge, pytest, Ape on a local chain and on a fork
 	$(BIN)/python scripts/run_tests.py
+
+fuzz: $(VENV)/.dev .build/npm ## the invariant campaign, much deeper and from a new seed
+	$(BIN)/python scripts/foundry.py forge test --match-path 'tests/contracts/invariants/*'
+
+mutate: $(VENV)/.dev .build/contracts ## seeded faults in the contracts: does the suite see them
+	$(BIN)/python scripts/mutate.py
+
+slither: $(VENV)/.analysis .build/npm ## static analysis, held against the answers in docs/security.md
+	$(BIN)/python scripts/slither.py
+
+prove: $(VENV)/.analysis .build/npm ## Z3 on the arithmetic of auctions, funding, interest and shares
+	$(BIN)/python scripts/prove.py
+
+drill: .build/contracts ## crashes replayed with dead feeds, gas spikes, dead and colluding keepers; PLIMSOLL_DATA
+	$(BIN)/python -m simulation.drill
+
+incentives: .build/contracts ## the keepers' game
+	$(BIN)/python -m simulation.incentives
 
 bench: $(VENV)/.dev .build/contracts ## gas and speed, into .build/bench
 	$(BIN)/python scripts/bench.py
@@ -68,6 +86,11 @@ $(VENV)/.main: requirements/main.txt pyproject.toml
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.main
 	@echo "set-up: test and lint packages"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.analysis: requirements/analysis.txt $(VENV)/.dev
+	@echo "set-up: static analysis"
+	@$(BIN)/python $(PIP_INSTALL) -r requirements/analysis.txt
 	@touch $@
 
 .build/npm: package-lock.json requirements/node.txt $(VENV)/.main

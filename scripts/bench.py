@@ -1,9 +1,11 @@
 """Gas and speed, measured here and now, into .build/bench.
 
 gas.json: what each external call costs over the forge tests (least, median, mean, most; every call a transaction of
-its own, so that storage is cold as it is for a user), and the initial-margin view of option accounts.
+its own, so that storage is cold as it is for a user), the same for the calls whose gas has a target, and the margin
+views of option accounts.
 mirror.json: speed of the margin mirror.
 adequacy.json: requirement against true expected shortfall on random option books.
+incentives.json: the keepers' game.
 """
 
 from __future__ import annotations
@@ -32,14 +34,15 @@ def main() -> None:
         sys.exit(f"error: {fault}")
     BENCH.mkdir(parents=True, exist_ok=True)
     _write_gas(BENCH / "gas.json", forge)
-    for module in ("scripts.bench_mirror", "simulation.adequacy"):
+    for module in ("scripts.bench_mirror", "simulation.adequacy", "simulation.incentives"):
         if subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=False).returncode:
             sys.exit(f"error: {module} failed; run `make test`")
 
 
 def _write_gas(path: Path, forge: str) -> None:
-    _forge(forge, "--match-contract", "^GasOptionsTest$")
+    _forge(forge, "--match-contract", "^Gas(|Options|Liquidation)Test$")
     figures: dict[str, Any] = {
+        "transactions": _snapshot("ClearingHouse") | _snapshot("LiquidationEngine"),
         "initial_margin_cold": _snapshot("InitialMarginCold"),
         "margin_cold": _snapshot("MarginCold"),
     }
@@ -50,10 +53,10 @@ def _write_gas(path: Path, forge: str) -> None:
         print(contract["contract"].partition(":")[2])
         for signature, gas in sorted(contract["functions"].items()):
             print(f"  {gas['median']:>10,}  {signature}  ({gas['calls']} calls)")
-    for title in ("initial_margin_cold", "margin_cold"):
+    for title in ("transactions", "initial_margin_cold", "margin_cold"):
         print(title.replace("_", " "))
-        for options, gas in figures[title].items():
-            print(f"  {gas:>10,}  {options} options")
+        for name, gas in figures[title].items():
+            print(f"  {gas:>10,}  {name}" + (" options" if title != "transactions" else ""))
     print(f"written to {path.relative_to(ROOT)}")
 
 

@@ -8,6 +8,7 @@ pin() {
 }
 pin requirements/dev.in -o requirements/dev.txt
 pin requirements/main.in -c requirements/dev.txt -o requirements/main.txt
+pin requirements/analysis.in -c requirements/dev.txt -o requirements/analysis.txt
 pin requirements/brownie.in -o requirements/brownie.txt
 pin requirements/node.in -o requirements/node.txt
 npm install --package-lock-only
