@@ -131,12 +131,12 @@ class CountingKeeper(Keeper):
 
 
 def flag_fee(state: State, gas_price: int) -> int:
-    """What the liquidation engine pays for a flag [wad dollars]: its gas, within bounds; the least where the gas token
-    has no price."""
+    """What the liquidation engine pays for a flag [wad dollars]: one and a half times its gas, within bounds; the least
+    where the gas token has no price."""
     terms = state.auction_parameters
     if terms.native_underlying == 0:
         return terms.minimum_fee
-    return min(max(FLAG_GAS * gas_price, terms.minimum_fee), terms.maximum_fee)
+    return min(max(FLAG_GAS * gas_price * 3 // 2, terms.minimum_fee), terms.maximum_fee)
 
 
 class Colluder(CountingKeeper):

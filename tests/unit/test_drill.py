@@ -200,7 +200,7 @@ def test_counting_keeper_leaves_care_for_the_house_while_gas_is_dear() -> None:
 
 def test_flag_fee_is_the_gas_within_its_bounds() -> None:
     priced = replace(TERMS, native_underlying=1)
-    for gas_price, fee in ((0, 5 * WAD), (10**14, FLAG_GAS * 10**14), (10**18, 200 * WAD)):
+    for gas_price, fee in ((0, 5 * WAD), (10**14, FLAG_GAS * 10**14 * 3 // 2), (10**18, 200 * WAD)):
         assert flag_fee(state(auction_parameters=priced), gas_price) == fee
         assert flag_fee(state(), gas_price) == 5 * WAD
 
