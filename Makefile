@@ -35,7 +35,8 @@ test: $(VENV)/.dev .venv-brownie/.ready .build/contracts ## every suite: forge, 
 	$(BIN)/python scripts/run_tests.py
 
 fuzz: $(VENV)/.dev .build/npm ## the invariant campaign, much deeper and from a new seed
-	$(BIN)/python scripts/foundry.py forge test --match-path 'tests/contracts/invariants/*'
+	@seed=$${SEED:-0x$$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')}; echo "seed $$seed"; FOUNDRY_PROFILE=fuzz \
+		$(BIN)/python scripts/foundry.py forge test --match-contract InvariantsTest --fuzz-seed $$seed
 
 mutate: $(VENV)/.dev .build/contracts ## seeded faults in the contracts: does the suite see them
 	$(BIN)/python scripts/mutate.py

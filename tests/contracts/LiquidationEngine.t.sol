@@ -321,16 +321,6 @@ contract LiquidationEngineTest is Auctions {
         liquidation.bid(account, keeperAccount, WAD, type(int256).max, ANY_NONCE);
     }
 
-    /// @notice ROUND: at no discount the bidder pays a wei more than its share, never a wei less.
-    function test_previewBid_roundsThePriceAgainstTheBidder() public {
-        flagAt(45_500);
-        ILiquidationEngine.Bid memory preview = liquidation.previewBid(account, 123_456_789_012_345_677);
-        uint256 product = uint256(preview.equity) * preview.fraction;
-        assertEq(preview.discount, 0);
-        assertGt(product % WAD, 0);
-        assertEq(uint256(preview.price), product / WAD + 1);
-    }
-
     // ─── Fees
 
     function test_sweepFees_raisesWhatAShareOfTheFundIsWorth() public {
