@@ -10,6 +10,7 @@ import { IPriceOracle } from "./interfaces/IPriceOracle.sol";
 import { AuctionMath } from "./libraries/AuctionMath.sol";
 import { FundingMath } from "./libraries/FundingMath.sol";
 import { InterestMath } from "./libraries/InterestMath.sol";
+import { SignedWad } from "./libraries/SignedWad.sol";
 import { Funding } from "./types/Funding.sol";
 import { Instrument } from "./types/Instrument.sol";
 import { PackedPosition, PackedPositionLibrary as Packed } from "./types/PackedPosition.sol";
@@ -384,7 +385,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, ReentrancyGuardTransien
     }
 
     /// @inheritdoc IClearingHouse
-    function positionOf(uint64 account, Instrument instrument) public view returns (int256 size, int256 quote) {
+    function positionOf(uint64 account, Instrument instrument) external view returns (int256 size, int256 quote) {
         (bool held, uint256 at) = _find(account, instrument);
         if (!held) return (0, 0);
         PackedPosition position = _books[_accounts[account].book].positions[at];
@@ -761,7 +762,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, ReentrancyGuardTransien
             Instrument instrument = position.instrument();
             if (instrument.isOption()) continue;
             (uint256 price,) = priceOracle.price(instrument.underlying());
-            int256 gain = AuctionMath.shareDown(position.size(), price) + _quoteDown(position);
+            int256 gain = SignedWad.mulDown(position.size(), price) + _quoteDown(position);
             book.positions[i] = Packed.pack(instrument, position.size(), (position.quote() - gain).toInt128());
             amount += gain;
         }
@@ -782,7 +783,7 @@ contract ClearingHouse is IClearingHouse, AccessManaged, ReentrancyGuardTransien
             uint256 price = registry.settlementPriceOf(instrument.underlying(), expiry);
             if (price == 0) continue;
             int256 size = position.size();
-            int256 payoff = AuctionMath.shareDown(size, instrument.payoff(price));
+            int256 payoff = SignedWad.mulDown(size, instrument.payoff(price));
             _dropPosition(account, i - 1);
             if (size > 0) _addOpenInterest(instrument, -size);
             amount += payoff;

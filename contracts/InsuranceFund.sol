@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { IClearingHouse } from "./interfaces/IClearingHouse.sol";
 import { IInsuranceFund } from "./interfaces/IInsuranceFund.sol";
 import { ILiquidationEngine } from "./interfaces/ILiquidationEngine.sol";
+import { FadingSum } from "./types/FadingSum.sol";
 import { IERC4626 } from "@openzeppelin/contracts/interfaces/IERC4626.sol";
 import { ERC20 } from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
@@ -38,8 +39,7 @@ contract InsuranceFund is IInsuranceFund, ERC4626, ReentrancyGuardTransient {
 
     /// @dev Paid of late, token units: it fades to nothing over a payout window, and with what is held, owed or not, makes the
     /// capital the allowance is a share of.
-    uint128 private _spent;
-    uint64 private _spentAt;
+    FadingSum private _spent;
     uint256 private _first;
     uint256 private _next;
     mapping(uint256 claim => Claim) private _claims;
@@ -64,7 +64,7 @@ contract InsuranceFund is IInsuranceFund, ERC4626, ReentrancyGuardTransient {
     function cover(uint256 paid, uint256 queued, uint64 beneficiary) external nonReentrant {
         if (msg.sender != clearingHouse.liquidationEngine()) revert InsuranceFundOnlyLiquidationEngine(msg.sender);
         if (paid + queued > totalAssets()) revert InsuranceFundShort(paid + queued, totalAssets());
-        _spend(paid);
+        _spent.add(paid, PAYOUT_WINDOW);
         if (queued != 0) {
             owed += queued;
             _claims[_next++] = Claim(beneficiary, queued.toUint128());
@@ -84,7 +84,7 @@ contract InsuranceFund is IInsuranceFund, ERC4626, ReentrancyGuardTransient {
             allowance -= amount;
             paid += amount;
             owed -= amount;
-            _spend(amount);
+            _spent.add(amount, PAYOUT_WINDOW);
             claim.amount = uint128(left);
             emit ClaimPaid(first, account, amount, left);
             if (left == 0) {
@@ -98,7 +98,7 @@ contract InsuranceFund is IInsuranceFund, ERC4626, ReentrancyGuardTransient {
 
     /// @inheritdoc IInsuranceFund
     function allowanceNow() public view returns (uint256) {
-        uint256 spent = _spentNow();
+        uint256 spent = _spent.current(PAYOUT_WINDOW);
         // Rounded up, so that the last units of a claim are paid, too.
         uint256 limit = FixedPoint.mulWadUp(IERC20(asset()).balanceOf(address(this)) + spent, PAYOUT_SHARE);
         return FixedPoint.zeroFloorSub(limit, spent);
@@ -199,16 +199,6 @@ contract InsuranceFund is IInsuranceFund, ERC4626, ReentrancyGuardTransient {
     /// @dev Token units of fees in the clearing house.
     function _unswept() private view returns (uint256) {
         return clearingHouse.fees() / 10 ** (18 - clearingHouse.assetOf(CASH).decimals);
-    }
-
-    function _spentNow() private view returns (uint256) {
-        uint256 elapsed = FixedPoint.min(block.timestamp - _spentAt, PAYOUT_WINDOW);
-        return _spent * (PAYOUT_WINDOW - elapsed) / PAYOUT_WINDOW;
-    }
-
-    function _spend(uint256 amount) private {
-        _spent = (_spentNow() + amount).toUint128();
-        _spentAt = uint64(block.timestamp);
     }
 
     /// @dev A million virtual shares an asset: a donation before the first deposit costs the donor a million times what it

@@ -9,6 +9,8 @@ import { IPriceOracle } from "./interfaces/IPriceOracle.sol";
 import { IRiskParameters } from "./interfaces/IRiskParameters.sol";
 import { AuctionMath } from "./libraries/AuctionMath.sol";
 import { CashValue } from "./libraries/CashValue.sol";
+import { SignedWad } from "./libraries/SignedWad.sol";
+import { FadingSum } from "./types/FadingSum.sol";
 import { FieldLibrary as Fields } from "./types/Field.sol";
 import { Margin, UnderlyingMargin } from "./types/Margin.sol";
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
@@ -62,7 +64,8 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
     mapping(uint64 account => Auction) private _auctions;
     /// @dev By owner, so that nobody inherits the wish of whoever had the account before.
     mapping(uint64 account => mapping(address owner => Protection)) private _protections;
-    mapping(uint16 underlying => Throughput) private _throughputs;
+    /// @dev Liquidated of late [wad dollars]; it fades over the throughput window.
+    mapping(uint16 underlying => FadingSum) private _throughputs;
 
     /// @dev All that one bid works with.
     struct Work {
@@ -102,6 +105,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
     {
         if (account == bidder) revert LiquidationOwnAccount(account);
         _onlyTrader(bidder);
+        _notInBlockOfPush();
         uint64 current = clearingHouse.nonceOf(account);
         // Optional, or an owner could hold off every bid by touching the account in front of it.
         if (nonce != ANY_NONCE && nonce != current) revert LiquidationStaleBid(account, nonce, current);
@@ -181,13 +185,13 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         (, uint256 word) = riskParameters.wordsOf(underlying);
         uint256 volume = uint256(FixedPoint.max(0, Fields.AVERAGE_DAILY_VOLUME.read(word))) * VOLUME_UNIT;
         limit = FixedPoint.max(FixedPoint.mulWad(volume, _parameters.throughput), _parameters.minimumThroughput);
-        room = FixedPoint.zeroFloorSub(limit, _usedNow(underlying));
+        room = FixedPoint.zeroFloorSub(limit, _throughputs[underlying].current(_parameters.throughputWindow));
     }
 
     /// @inheritdoc ILiquidationEngine
     function discountOf(uint64 account) public view returns (uint256 discount) {
         Auction memory auction = _auctions[account];
-        if (auction.startedAt == 0) revert LiquidationNotFlagged(account);
+        if (!_isRunning(auction.startedAt)) revert LiquidationNotFlagged(account);
         discount = AuctionMath.discountDown(
             block.timestamp - auction.startedAt, _parameters.duration, _parameters.maximumDiscount
         );
@@ -216,10 +220,9 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         if (clearingHouse.ownerOf(keeper) == address(0)) {
             revert IClearingHouse.ClearingHouseUnknownAccount(keeper);
         }
-        // PUSH: whoever was healthy before new numbers came has until the next block, at least, to see them.
-        if (riskParameters.changedAt() == block.timestamp) revert LiquidationInBlockOfPush();
-        bool flagged = _auctions[account].startedAt != 0;
-        if (flagged && !_auctions[account].protective) revert LiquidationAlreadyFlagged(account);
+        _notInBlockOfPush();
+        bool running = _isRunning(_auctions[account].startedAt);
+        if (running && !_auctions[account].protective) revert LiquidationAlreadyFlagged(account);
         clearingHouse.settleExpired(account);
         Margin memory margin = IMarginEngine(clearingHouse.marginEngine()).marginAt(account, nodes);
         // First, so that what it costs is measured.
@@ -229,11 +232,12 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
             auction.protective = false;
             auction.fee = _flagFee(gas).toUint96();
         } else {
-            if (flagged) revert LiquidationAlreadyFlagged(account);
+            if (running) revert LiquidationAlreadyFlagged(account);
             if (!_isProtectable(account, margin)) {
                 revert LiquidationNotLiquidatable(account, margin.equity, margin.maintenance.total);
             }
             auction.protective = true;
+            auction.fee = 0;
         }
         auction.startedAt = uint40(block.timestamp);
         auction.keeper = keeper;
@@ -293,7 +297,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         uint256 paid = _inCashUp(proceeds, work.margin, fraction);
         result.price = (paid + result.fundFee).toInt256();
 
-        int256 cashMoved = AuctionMath.shareDown(work.margin.cash, fraction);
+        int256 cashMoved = SignedWad.mulDown(work.margin.cash, fraction);
         liquidation.fraction = fraction;
         liquidation.accountCash = paid.toInt256() - int256(result.fee) - cashMoved;
         liquidation.bidderCash = cashMoved - result.price;
@@ -305,7 +309,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
     /// that, a debt that is left is still paid off in full, and the rest counts for less, so more of it is owed.
     function _inCashUp(uint256 dollars, Margin memory margin, uint256 fraction) private view returns (uint256) {
         int256 claim = margin.cash + margin.unrealised;
-        int256 held = claim - AuctionMath.shareDown(claim, fraction);
+        int256 held = claim - SignedWad.mulDown(claim, fraction);
         // A feed of cash that is dead must not stop the liquidation of a debt.
         if (held + dollars.toInt256() <= 0) return dollars;
         return AuctionMath.inCashUp(dollars, held, uint256(CashValue.valueDown(int256(WAD), priceOracle)));
@@ -329,7 +333,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         result.cover = payout + result.fee;
         result.price = -payout.toInt256();
 
-        int256 cashMoved = AuctionMath.shareDown(cash, fraction);
+        int256 cashMoved = SignedWad.mulDown(cash, fraction);
         liquidation.fraction = fraction;
         liquidation.accountCash = -cashMoved;
         liquidation.bidderCash = cashMoved + payout.toInt256();
@@ -370,7 +374,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
 
     /// @dev The limit is on the whole portfolio's price, so that it means the same for any fraction.
     function _requireWithinLimit(Bid memory taken, int256 limitPrice) private pure {
-        int256 limit = AuctionMath.shareDown(limitPrice, taken.fraction);
+        int256 limit = SignedWad.mulDown(limitPrice, taken.fraction);
         if (taken.price > limit) revert LiquidationPriceLimit(taken.price, limit);
     }
 
@@ -431,17 +435,8 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
     function _useThroughput(Bid memory taken, UnderlyingMargin[] memory parts) private {
         for (uint256 i; i < parts.length; ++i) {
             uint256 amount = FixedPoint.fullMulDivUp(FixedPoint.abs(parts[i].exposure), taken.fraction, WAD);
-            if (amount == 0) continue;
-            uint256 used = _usedNow(parts[i].underlying) + amount;
-            _throughputs[parts[i].underlying] = Throughput(used.toUint128(), uint64(block.timestamp));
+            if (amount != 0) _throughputs[parts[i].underlying].add(amount, _parameters.throughputWindow);
         }
-    }
-
-    function _usedNow(uint16 underlying) private view returns (uint256) {
-        Throughput memory throughput = _throughputs[underlying];
-        uint256 window = _parameters.throughputWindow;
-        uint256 elapsed = FixedPoint.min(block.timestamp - throughput.at, window);
-        return uint256(throughput.used) * (window - elapsed) / window;
     }
 
     // ─── State of an auction
@@ -473,6 +468,12 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         return margin.equity < trigger.toInt256();
     }
 
+    /// @dev An auction lapses and must be flagged anew after its discount has been at its most for as long as it took to get
+    /// there. Else one that nobody ended, of an account long recovered, would let it be bid for at once when it falls again.
+    function _isRunning(uint256 startedAt) private view returns (bool) {
+        return startedAt != 0 && block.timestamp - startedAt <= 2 * uint256(_parameters.duration);
+    }
+
     /// @dev A protective auction whose account is liquidatable is not over: it waits to be flagged anew.
     function _isOver(uint64 account, Margin memory margin) private view returns (bool) {
         if (_isLiquidatable(margin)) return false;
@@ -492,6 +493,11 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         reservedShortfall = reservedShortfall - auction.shortfall + shortfall;
         auction.shortfall = shortfall;
         emit ShortfallReserved(account, shortfall, reservedShortfall);
+    }
+
+    /// @dev PUSH: whoever was healthy before new numbers came has until the next block, at least, to see them.
+    function _notInBlockOfPush() private view {
+        if (riskParameters.changedAt() == block.timestamp) revert LiquidationInBlockOfPush();
     }
 
     function _isLiquidatable(Margin memory margin) private pure returns (bool) {

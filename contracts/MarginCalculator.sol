@@ -13,6 +13,7 @@ import { NormalDistribution } from "./libraries/NormalDistribution.sol";
 import { OptionBook } from "./libraries/OptionBook.sol";
 import { RevaluationGrid as Grid } from "./libraries/RevaluationGrid.sol";
 import { RiskMath } from "./libraries/RiskMath.sol";
+import { SignedWad } from "./libraries/SignedWad.sol";
 import { FieldLibrary as Fields } from "./types/Field.sol";
 import { Instrument, InstrumentLibrary } from "./types/Instrument.sol";
 import { Margin, Requirement, UnderlyingMargin } from "./types/Margin.sol";
@@ -308,10 +309,10 @@ abstract contract MarginCalculator {
                 } else {
                     Position memory position = work.portfolio.positions[uint128(key)];
                     part.deltaOne += position.size;
-                    work.margin.unrealised += RiskMath.valueDown(position.size, part.price) + position.quote;
+                    work.margin.unrealised += SignedWad.mulDown(position.size, part.price) + position.quote;
                 }
             }
-            part.exposure = RiskMath.valueDown(part.deltaOne, part.price);
+            part.exposure = SignedWad.mulDown(part.deltaOne, part.price);
             part.delta = part.deltaOne;
             if (at == end) return;
 
@@ -537,7 +538,7 @@ abstract contract MarginCalculator {
                 losses[25] = -part.exposure * range;
                 return;
             }
-            int256 linear = RiskMath.valueDown(part.deltaOne, part.price);
+            int256 linear = SignedWad.mulDown(part.deltaOne, part.price);
             int256 worth;
             // Zeros where there is no book: each is read before it is written.
             (int256[33] memory common, int256[33] memory own) = (losses, losses);
@@ -616,7 +617,7 @@ abstract contract MarginCalculator {
                 uint256(Fields.IMPACT.read(word)),
                 uint256(FixedPoint.max(1, Fields.AVERAGE_DAILY_VOLUME.read(word)))
             );
-            uint256 tiered = FixedPoint.abs(RiskMath.valueDown(part.deltaOne, part.price));
+            uint256 tiered = FixedPoint.abs(SignedWad.mulDown(part.deltaOne, part.price));
             if (_hasBook(work, i)) {
                 OptionBook.Book memory book = work.books[i];
                 OptionBook.Sums memory sums = rest ? book.rest : book.all;

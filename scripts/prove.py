@@ -30,6 +30,7 @@ TIMEOUT = 60_000
 
 AUCTION = "contracts/libraries/AuctionMath.sol"
 FUNDING = "contracts/libraries/FundingMath.sol"
+SIGNED = "contracts/libraries/SignedWad.sol"
 INTEREST = "contracts/libraries/InterestMath.sol"
 HOUSE = "contracts/ClearingHouse.sol"
 FUND = "contracts/InsuranceFund.sol"
@@ -78,9 +79,9 @@ FRACTION: Code = (
     (AUCTION, "uint256 gained = target - discount;"),
     (AUCTION, "return missing >= gained ? WAD : FixedPoint.fullMulDiv(missing, WAD, gained);"),
 )
-SHARE: Code = (
-    (AUCTION, "? int256(FixedPoint.fullMulDiv(uint256(amount), fraction, WAD))"),
-    (AUCTION, ": -int256(FixedPoint.fullMulDivUp(FixedPoint.abs(amount), fraction, WAD));"),
+PRODUCT: Code = (
+    (SIGNED, "? int256(FixedPoint.fullMulDiv(uint256(amount), factor, WAD))"),
+    (SIGNED, ": -int256(FixedPoint.fullMulDivUp(uint256(-amount), factor, WAD));"),
 )
 TOWARDS_ZERO: Code = (
     (AUCTION, "int256 size = int256(FixedPoint.fullMulDiv(FixedPoint.abs(amount), fraction, WAD));"),
@@ -119,17 +120,17 @@ def fraction_reaches_target(solver: z3.Solver) -> z3.BoolRef:
     return equity * WAD - fraction * discount - fee * WAD > (WAD - fraction) * target - gained
 
 
-def share_never_above(solver: z3.Solver) -> z3.BoolRef:
-    magnitude, fraction = naturals(solver, "magnitude fraction")
-    gain = floor_of(solver, "gain", magnitude * fraction, WAD)
-    loss = ceiling_of(solver, "loss", magnitude * fraction, WAD)
-    return z3.And(gain * WAD <= magnitude * fraction, -loss * WAD <= -magnitude * fraction)
+def product_never_above(solver: z3.Solver) -> z3.BoolRef:
+    magnitude, factor = naturals(solver, "magnitude factor")
+    gain = floor_of(solver, "gain", magnitude * factor, WAD)
+    loss = ceiling_of(solver, "loss", magnitude * factor, WAD)
+    return z3.And(gain * WAD <= magnitude * factor, -loss * WAD <= -magnitude * factor)
 
 
-def shares_create_nothing(solver: z3.Solver) -> z3.BoolRef:
-    magnitude, fraction = naturals(solver, "magnitude fraction")
-    gain = floor_of(solver, "gain", magnitude * fraction, WAD)
-    loss = ceiling_of(solver, "loss", magnitude * fraction, WAD)
+def products_create_nothing(solver: z3.Solver) -> z3.BoolRef:
+    magnitude, factor = naturals(solver, "magnitude factor")
+    gain = floor_of(solver, "gain", magnitude * factor, WAD)
+    loss = ceiling_of(solver, "loss", magnitude * factor, WAD)
     return z3.And(gain <= loss, loss < gain + 2)
 
 
@@ -159,8 +160,8 @@ DECAY: Code = (
     (FUNDING, "int256 gained = (self.premium - premium) * int256(TIME_CONSTANT) / int256(PERIOD);"),
 )
 PAID: Code = (
-    (FUNDING, "? int256(FixedPoint.fullMulDivUp(magnitude, rate, WAD))"),
-    (FUNDING, ": -int256(FixedPoint.fullMulDiv(magnitude, rate, WAD));"),
+    (FUNDING, "return -SignedWad.mulDown(size, uint256(index));"),
+    *PRODUCT,
 )
 RATE: Code = (
     (INTEREST, "uint256 utilisation = debts >= supply ? WAD : debts * WAD / supply;"),
@@ -249,8 +250,8 @@ THEOREMS = (
     Theorem("the discount never falls with time", DISCOUNT, discount_rises),
     Theorem("the fraction is at most one", FRACTION, fraction_at_most_one),
     Theorem("the fraction brings equity to its target, within 1e-18 of it", FRACTION, fraction_reaches_target),
-    Theorem("a share is never above amount · fraction", SHARE, share_never_above),
-    Theorem("share(x) + share(−x) is 0 or −1", SHARE, shares_create_nothing),
+    Theorem("a product is never above amount · factor", PRODUCT, product_never_above),
+    Theorem("product(x) + product(−x) is 0 or −1", PRODUCT, products_create_nothing),
     Theorem("a part is at most the whole", TOWARDS_ZERO, part_at_most_whole),
     Theorem("cash paid is worth the price", IN_CASH, cash_is_worth_the_price),
     Theorem("a trade moves the premium no further than to its own", TRADE, premium_stays_between),

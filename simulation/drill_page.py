@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from plimsoll.drawing import STYLE, dollars, moment, plain, show_tiles, table
-from simulation.svg import FIGURE_STYLE, SCRIPT, Figure, Lane, Line, Panel
+from plimsoll.figure import FIGURE_STYLE, SCRIPT, Figure, Lane, Line, Panel
 
 if TYPE_CHECKING:
     from simulation.drill import Outcome, Report

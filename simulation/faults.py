@@ -13,6 +13,7 @@ from plimsoll.config import WAD
 from plimsoll.keeper.decide import Bid, End, Flag, Policy, Reserve, decide
 from plimsoll.keeper.run import Keeper
 from simulation.agents import Unwinder
+from simulation.keeper_game import FLAG_GAS, FLAG_PREMIUM
 
 if TYPE_CHECKING:
     from plimsoll.chain.client import Sender
@@ -26,8 +27,8 @@ GWEI = 10**9
 NATIVE = "ETH"
 NATIVE_PRICE = 3_000 * WAD
 """Of ether, where the market itself does not trade it [wad dollars]."""
-FLAG_GAS, BID_GAS, CARE_GAS = 230_000, 600_000, 150_000
-"""What keepers reckon with: to flag, to bid, and for anything else."""
+BID_GAS, CARE_GAS = 600_000, 150_000
+"""What keepers reckon with: to bid for an account of any kind, and for anything else but a flag."""
 CARE = 50 * WAD
 """What it is worth to a keeper that the house is in order, a transaction [wad dollars]: it has money there."""
 SETTLE_ABOVE = 25_000 * WAD
@@ -131,12 +132,13 @@ class CountingKeeper(Keeper):
 
 
 def flag_fee(state: State, gas_price: int) -> int:
-    """What the liquidation engine pays for a flag [wad dollars]: one and a half times its gas, within bounds; the least
+    """What the liquidation engine pays for a flag [wad dollars]: FLAG_PREMIUM times its gas, within bounds; the least
     where the gas token has no price."""
     terms = state.auction_parameters
     if terms.native_underlying == 0:
         return terms.minimum_fee
-    return min(max(FLAG_GAS * gas_price * 3 // 2, terms.minimum_fee), terms.maximum_fee)
+    paid = int(FLAG_PREMIUM * FLAG_GAS) * gas_price
+    return min(max(paid, terms.minimum_fee), terms.maximum_fee)
 
 
 class Colluder(CountingKeeper):

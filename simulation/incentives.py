@@ -29,6 +29,8 @@ from simulation.incentives_page import limits, render, tables
 from simulation.keeper_game import (
     BASE_FEE,
     BLOCK,
+    FLAG_GAS,
+    FLAG_PREMIUM,
     TIP,
     WAD,
     Game,
@@ -50,9 +52,7 @@ if TYPE_CHECKING:
 
 OUTPUT = Path(__file__).resolve().parent.parent / ".build" / "bench" / "incentives.json"
 SEED, DRAWS, TYPES = 7, 1_000, 150
-FLAG_GAS, REVERT_GAS = 230_000, 30_000
-FLAG_PREMIUM = 1.5
-"""LiquidationEngine pays this multiple of the gas of a flag at the base fee."""
+REVERT_GAS = 30_000
 CHEAPEST, DEAREST = 0.01, 0.15
 """Unwinding the whole portfolio, parts of M: 4 to 60 bp of notional where maintenance is 4%."""
 

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 WAD = 10**18
 BLOCK = 12
 """Seconds."""
-BID_GAS = 400_000
+FLAG_GAS, BID_GAS = 230_000, 400_000
+FLAG_PREMIUM = 1.5
+"""LiquidationEngine pays this multiple of the gas of a flag at the base fee."""
 BASE_FEE, TIP, NATIVE_PRICE = 20.0, 1.0, 3_000.0
 """Gwei, gwei, dollars."""
 

@@ -216,7 +216,7 @@ def _share(house: House, observer: Observer, checks: Checks, saver: Participant)
 def _flag_everybody(house: House, state: State, keeper: Participant) -> None:
     for account in state.accounts.values():
         liquidatable = account.margin is not None and account.margin.is_liquidatable
-        if liquidatable and account.auction is None and account.id != keeper.account:
+        if liquidatable and (account.auction is None or account.auction.lapsed) and account.id != keeper.account:
             house.chain.send(house.system.liquidation_engine.flag(account.id, keeper.account), keeper.person.sender)
 
 

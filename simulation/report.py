@@ -12,10 +12,10 @@ from html import escape
 
 from plimsoll.chain.instruments import expiry_symbol
 from plimsoll.drawing import STYLE, dollars, moment, percent, plain, show_tiles, table
+from plimsoll.figure import FIGURE_STYLE, SCRIPT, Area, Figure, Lane, Line, Panel
 from simulation import bars
 from simulation.agents import SERVANTS
 from simulation.recording import AccountSummary, Recording
-from simulation.svg import FIGURE_STYLE, SCRIPT, Area, Figure, Lane, Line, Panel
 
 
 def render(recording: Recording) -> str:

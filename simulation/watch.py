@@ -81,6 +81,8 @@ class Watch:
     taken: int = 0
     """Σ of what bids took of exposures [wad dollars]."""
     flags: int = 0
+    anew: int = 0
+    """Flags of an auction that had not ended: it had lapsed, or was protective until then."""
     ends: int = 0
     fee_low: int = 0
     fee_high: int = 0
@@ -152,6 +154,9 @@ class Watch:
         self.fee_low = min(self.fee_low or fee, fee)
         self.fee_high = max(self.fee_high, fee)
         self.flags += 1
+        if account in self.open:
+            self.anew += 1
+            return
         case = Case(self.names[account], since, now, fee=fee / WAD)
         self.open[account] = case
         self.cases.append(case)
@@ -210,7 +215,7 @@ def balance(run: Replay, watch: Watch, fund_before: int) -> list[Balance]:
     refused = sum(count for what, count in run.recording.declined.items() if "(trade of" in what)
     auctions = sum(account.auction is not None for account in state.accounts.values())
     return [
-        Balance("auctions begun, ended", watch.flags, watch.ends, auctions),
+        Balance("auctions begun, ended", watch.flags - watch.anew, watch.ends, auctions),
         Balance("flags, with a fee within its bounds", watch.flags, watch.fees_within),
         Balance("bad debt carried by fund and shared", losses.requested + rounded_up, carried + losses.shared),
         Balance("claims on the fund, paid", losses.fund_queued, losses.claims_paid, state.fund_owed),

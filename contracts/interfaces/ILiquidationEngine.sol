@@ -59,12 +59,6 @@ interface ILiquidationEngine {
         uint64 maximumDiscount;
     }
 
-    /// @notice What has been liquidated in an underlying of late [wad dollars], as of `at`; it fades over the window.
-    struct Throughput {
-        uint128 used;
-        uint64 at;
-    }
-
     /// @notice A bid, worked out: the same for preview and execution. Dollars [wad]; prices seen by the bidder, paid in cash.
     /// @param fraction Share of the portfolio that changes hands [wad].
     /// @param discount d now [wad].
@@ -98,6 +92,7 @@ interface ILiquidationEngine {
     error LiquidationNotLiquidatable(uint64 account, int256 equity, uint256 maintenance);
     error LiquidationStillLiquidatable(uint64 account, int256 equity, uint256 maintenance);
     error LiquidationAlreadyFlagged(uint64 account);
+    /// @notice It was never flagged, or its auction has lapsed.
     error LiquidationNotFlagged(uint64 account);
     error LiquidationOwnAccount(uint64 account);
     error LiquidationNotAuthorised(uint64 account, address sender);
@@ -110,7 +105,7 @@ interface ILiquidationEngine {
     error LiquidationThroughput(uint16 underlying, uint256 limit, uint256 window);
     /// @notice A bid may not lower the account's health or take a solvent account below zero (LIQUIDATE).
     error LiquidationHarmsAccount(uint64 account, int256 equityBefore, int256 equityAfter);
-    /// @notice Parameters have changed in this block; flag in the next (PUSH).
+    /// @notice Parameters have changed in this block; flag or bid in the next (PUSH).
     error LiquidationInBlockOfPush();
     error LiquidationBadParameters(string reason);
     /// @notice A trigger is above 1 and at most 10, a discount at most that of the auctions; both 0 to end it.
@@ -118,7 +113,8 @@ interface ILiquidationEngine {
 
     /// @notice Start an account's auction. Anyone may; the fee goes to `keeper` at the first bid: one and a half times the gas
     /// used here at the base fee, in dollars, within bounds. Options whose expiry is settled become cash first, here and at
-    /// every bid; one that is not settled yet stops neither. A protective auction whose account has become liquidatable is flagged anew.
+    /// every bid; one that is not settled yet stops neither. A protective auction whose account has become liquidatable is flagged anew,
+    /// and so is any auction that has lapsed: it has run for twice the time its discount takes to rise.
     function flag(uint64 account, uint64 keeper) external;
 
     /// @notice The same with a proof: margin is worked out at some nodes of the grid only (IMarginEngine.marginAt), the worst of

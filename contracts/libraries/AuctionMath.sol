@@ -38,13 +38,6 @@ library AuctionMath {
         return repaid + FixedPoint.fullMulDivUp(dollars - repaid, WAD, cashPrice);
     }
 
-    /// @notice amount · fraction, rounded towards minus infinity.
-    function shareDown(int256 amount, uint256 fraction) internal pure returns (int256) {
-        return amount >= 0
-            ? int256(FixedPoint.fullMulDiv(uint256(amount), fraction, WAD))
-            : -int256(FixedPoint.fullMulDivUp(FixedPoint.abs(amount), fraction, WAD));
-    }
-
     /// @notice amount · fraction, rounded towards zero, so that a part is never more than the whole.
     function shareTowardsZero(int256 amount, uint256 fraction) internal pure returns (int256) {
         int256 size = int256(FixedPoint.fullMulDiv(FixedPoint.abs(amount), fraction, WAD));

@@ -103,15 +103,6 @@ library RiskMath {
         }
     }
 
-    /// @notice delta · price, rounded towards minus infinity. @param price [wad]
-    function valueDown(int256 delta, uint256 price) internal pure returns (int256) {
-        unchecked {
-            return delta >= 0
-                ? int256(FixedPoint.fullMulDiv(uint256(delta), price, WAD))
-                : -int256(FixedPoint.fullMulDivUp(FixedPoint.abs(delta), price, WAD));
-        }
-    }
-
     /// @notice wad² to wad, rounded towards minus infinity.
     function wadDown(int256 amount) internal pure returns (int256) {
         unchecked {

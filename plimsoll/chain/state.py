@@ -36,7 +36,7 @@ class Position:
 @dataclass(frozen=True, slots=True)
 class AuctionState:
     """An auction under way. fee and shortfall in dollars [wad]; discount is d now [wad]; protective: at the owner's
-    wish, while there is still equity above maintenance."""
+    wish, while there is still equity above maintenance; lapsed: has run out and takes no bids until flagged anew."""
 
     started_at: int
     keeper: int
@@ -44,6 +44,7 @@ class AuctionState:
     shortfall: int
     discount: int
     protective: bool = False
+    lapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,13 +344,15 @@ def _auction(batch: _Batch, account: int) -> AuctionState | None:
     auction = batch.get("auction", account)
     if auction.startedAt == 0:
         return None
+    discount, _ = batch.attempt("discount", account)  # refused of an auction that has lapsed, and for nothing else
     return AuctionState(
         started_at=auction.startedAt,
         keeper=auction.keeper,
         fee=auction.fee,
         shortfall=auction.shortfall,
-        discount=batch.get("discount", account),
+        discount=discount or 0,
         protective=auction.protective,
+        lapsed=discount is None,
     )
 
 

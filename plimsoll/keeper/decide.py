@@ -77,7 +77,7 @@ class SettleExpired:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Start an account's auction, or turn a protective one into a liquidation."""
+    """Start an account's auction, begin one anew that has lapsed, or turn a protective one into a liquidation."""
 
     account: int
 
@@ -174,7 +174,7 @@ def decide(state: State, policy: Policy) -> list[Action]:
 
 def _pokes(state: State, policy: Policy) -> Iterator[Action]:
     for oracle in state.oracles.values():
-        new_round = oracle.latest_round > oracle.poked_round
+        new_round = oracle.latest_round != oracle.poked_round  # a feed that has been replaced counts its rounds anew
         # a fall that nobody writes down could be undone at once, past the limit on how fast maintenance may rise
         fallen = oracle.maintenance is not None and oracle.maintenance * 100 < oracle.poked_maintenance * 99
         due = new_round or fallen or state.timestamp - oracle.poked_at >= policy.poke_interval
@@ -186,10 +186,13 @@ def _flags(state: State, accounts: list[AccountState], policy: Policy) -> Iterat
     for account in accounts:
         if account.margin is None:
             continue
+        auction = account.auction
         if account.margin.is_liquidatable:
-            if account.auction is None or account.auction.protective:
+            if auction is None or auction.lapsed or auction.protective:
                 yield Flag(account.id)
-        elif account.auction is None and account.protection is not None and _is_protectable(state, account):
+            continue
+        free = auction is None or (auction.lapsed and auction.protective)  # any other has to be ended first
+        if free and account.protection is not None and _is_protectable(state, account):
             stake = _stake(state, policy)
             if _is_worth_it(state, account, account.protection.maximum_discount, stake, policy, protective=True):
                 yield Flag(account.id)
@@ -212,7 +215,7 @@ def _target(state: State, margin: Margin) -> int:
 def _reserves(accounts: list[AccountState], policy: Policy) -> Iterator[Action]:
     for account in accounts:
         auction = account.auction  # one that has to be flagged anew is reserved for then
-        if auction is None or auction.protective:
+        if auction is None or auction.lapsed or auction.protective:
             continue
         if account.margin is not None and account.margin.is_liquidatable:
             shortfall = max(0, -account.margin.equity)
@@ -224,7 +227,7 @@ def _bids(state: State, accounts: list[AccountState], policy: Policy) -> Iterato
     stake = _stake(state, policy)
     for account in accounts:
         margin, auction = account.margin, account.auction
-        if margin is None or auction is None or auction.discount < policy.minimum_discount:
+        if margin is None or auction is None or auction.lapsed or auction.discount < policy.minimum_discount:
             continue
         if not (_is_protectable(state, account) if auction.protective else margin.is_liquidatable):
             continue
@@ -257,7 +260,9 @@ def _is_worth_it(
         return False
     owed = auction.fee if auction is not None else 0
     fraction = min(
-        _carried(state, margin, discount, stake), _room(state, margin), _on_offer(state, margin, discount, owed)
+        _carried(state, margin, discount, stake),
+        WAD if protective else _room(state, margin),
+        _on_offer(state, margin, discount, owed, protective=protective),
     )
     fee = owed if auction is not None and auction.keeper == policy.account else 0
     reward = _edge(state, margin, discount, protective=protective) * fraction // WAD + fee
@@ -286,15 +291,16 @@ def _carried(state: State, margin: Margin, discount: int, stake: int) -> int:
     return max(0, min(WAD, max(in_parts, at_most)))
 
 
-def _on_offer(state: State, margin: Margin, discount: int, fee: int) -> int:
-    """The fraction [wad] that brings an account to its target; all where no fraction does, or little would stay."""
+def _on_offer(state: State, margin: Margin, discount: int, fee: int, *, protective: bool) -> int:
+    """The fraction [wad] that brings an account to its target; all where no fraction does, or little would stay: an
+    owner's wish to be reduced never closes it for that."""
     below, target = discount * margin.maintenance.total // WAD, _target(state, margin)
     if margin.equity < below:
         return WAD
     missing, gained = target - margin.equity + fee, target - below
     fraction = WAD if missing >= gained else missing * WAD // gained
     small = margin.maintenance.total * (WAD - fraction) // WAD < state.auction_parameters.minimum_remainder
-    return WAD if small else fraction
+    return WAD if small and not protective else fraction
 
 
 def _room(state: State, margin: Margin) -> int:

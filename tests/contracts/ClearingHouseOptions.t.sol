@@ -306,6 +306,8 @@ contract ClearingHouseOptionsTest is Accounts {
         uint64 writer = _writeCalls();
         trade(writer, makerAccount, btcPerpetual, -0.1e18, 50_000e18);
         trade(keeperAccount, makerAccount, call, 1e18, 3000e18);
+        vm.warp(expiry - 10 minutes);
+        pass(0);
         setPrice(BTC, 66_000);
         liquidation.flag(writer, keeperAccount);
         settleAt(BTC, expiry, 66_000);

@@ -66,8 +66,30 @@ contract LiquidationEngineTest is Auctions {
         // A push of the numbers as they are holds nobody off.
         setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
         liquidation.flag(account, flagger);
-        // What is flagged already goes on.
-        setParameter(Fields.HALF_SPREAD, BTC, 0, 300);
+    }
+
+    /// @notice PUSH: nor is an account that is flagged already sold on them; in the next block it is.
+    function test_bid_revertsInTheBlockOfAPush() public {
+        flagAt(45_500);
+        setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
+        vm.prank(keeper);
+        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
+        liquidation.bid(account, keeperAccount, WAD, ANY_PRICE, ANY_NONCE);
+        vm.warp(block.timestamp + 1);
+        bid(account, WAD);
+    }
+
+    /// @notice An auction nobody ended is no standing offer at the highest discount: it lapses, and begins anew.
+    function test_bid_revertsOnceTheAuctionHasLapsed() public {
+        flagAt(45_500);
+        vm.warp(block.timestamp + 2400);
+        assertEq(liquidation.discountOf(account), 0.5e18);
+        vm.warp(block.timestamp + 1);
+        vm.prank(keeper);
+        vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationNotFlagged.selector, account));
+        liquidation.bid(account, keeperAccount, WAD, ANY_PRICE, ANY_NONCE);
+        liquidation.flag(account, flagger);
+        assertEq(liquidation.discountOf(account), 0);
         bid(account, WAD);
     }
 
@@ -78,7 +100,7 @@ contract LiquidationEngineTest is Auctions {
         assertEq(liquidation.discountOf(account), 0);
         vm.warp(block.timestamp + 300);
         assertEq(liquidation.discountOf(account), 0.125e18);
-        vm.warp(block.timestamp + 10_000);
+        vm.warp(block.timestamp + 2000);
         assertEq(liquidation.discountOf(account), 0.5e18);
     }
 

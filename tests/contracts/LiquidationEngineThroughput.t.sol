@@ -129,12 +129,14 @@ contract LiquidationEngineThroughputTest is Auctions {
         assertEq(taken.fraction, LIMIT * WAD / 70_400e18);
     }
 
-    /// @notice Every auction ends, however narrow the way: here through windows of a twentieth of the account.
+    /// @notice Every auction ends, however narrow the way: here through windows of a twentieth of the account, which take longer
+    /// than an auction does before it lapses.
     function test_bid_anAuctionEndsThroughSeveralWindows() public {
         _setThroughput(0, 3640e18, 600);
         flagAt(45_500);
         uint256 windows;
         while (liquidation.auctionOf(account).startedAt != 0) {
+            flagIfLapsed(account);
             bid(account, WAD);
             pass(600);
             ++windows;
@@ -159,6 +161,7 @@ contract LiquidationEngineThroughputTest is Auctions {
         uint256[12] memory at;
         for (uint256 i; i < 12 && liquidation.auctionOf(large).startedAt != 0; ++i) {
             pass(bound(gaps[i], 1, 300));
+            flagIfLapsed(large);
             (uint256 room,) = liquidation.throughputOf(BTC);
             uint256 exposure = uint256(engine.marginOf(large).underlyings[0].exposure);
             (taken[i], at[i]) =
@@ -223,6 +226,7 @@ contract LiquidationEngineThroughputTest is Auctions {
         for (uint256 i; i < 3; ++i) {
             _setThroughput(uint64(bound(shares[i], 0, 1e18)), uint96(bound(least[i], 1e18, type(uint96).max)), 600);
             if (liquidation.auctionOf(account).startedAt == 0) return;
+            flagIfLapsed(account);
             bid(account, WAD);
             _setThroughput(0, 1e18, uint32(bound(windows[i], 1, 1 days)));
             pass(bound(gaps[i], 0, 1 hours));

@@ -24,6 +24,7 @@ from plimsoll.chain.artifacts import load
 from plimsoll.chain.client import Chain, Sender
 from plimsoll.chain.deploy import deploy
 from plimsoll.chain.manifest import Manifest
+from plimsoll.chain.orders import worst_price
 from plimsoll.chain.system import System
 from plimsoll.config import Config
 from plimsoll.errors import PlimsollError
@@ -167,9 +168,9 @@ class House:
     def trade(
         self, taker: tuple[Any, int], maker: tuple[Any, int], symbol: str, size: int, price: int, **changes: Any
     ) -> Any:
-        """The taker buys (sells, if negative) from the maker; the reporter settles."""
+        """The taker buys (sells, if negative) from the maker, and pays for moving the premium; the reporter settles."""
         made = self.order(*maker, symbol, -size, price, **changes)
-        taken = self.order(*taker, symbol, size, price, **changes)
+        taken = self.order(*taker, symbol, size, worst_price(price, size), **changes)
         return self.gateway.settleTrade(*made, *taken, abs(size), sender=self.reporter)
 
     def report(self, symbol: str, dollars: float) -> None:

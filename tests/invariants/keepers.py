@@ -29,6 +29,7 @@ class Keepers(Life):
                     self.stage.sender(role),
                     MARGIN,
                     "LiquidationNotLiquidatable",
+                    "LiquidationNotFlagged",
                     "LiquidationZeroFraction",
                     "LiquidationThroughput",
                     "LiquidationInBlockOfPush",

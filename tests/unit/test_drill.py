@@ -21,7 +21,6 @@ from simulation.drill import Outcome, Report, choose, main, people, plan, rows, 
 from simulation.drill_page import render
 from simulation.faults import (
     BID_GAS,
-    FLAG_GAS,
     GWEI,
     NATIVE_PRICE,
     NO_FAULTS,
@@ -32,6 +31,7 @@ from simulation.faults import (
     Span,
     flag_fee,
 )
+from simulation.keeper_game import FLAG_GAS
 from simulation.watch import Balance, Case, Point, Watch
 
 MARKET = "sp500-nasdaq"
@@ -212,6 +212,11 @@ def test_colluder_waits_for_the_highest_discount_of_its_friends_alone() -> None:
     poor, ripe, unripe = margin(-1, 100_000), 0.5, 0.4
     assert one.wanted(state(RICH, account(FRIEND, poor), account(TRADER, poor))) == [Flag(TRADER)]
     assert one.wanted(state(RICH, account(FRIEND, poor, unripe))) == []
+    lapsed = account(FRIEND, poor, 0.0)
+    assert lapsed.auction is not None
+    lapsed = replace(lapsed, auction=replace(lapsed.auction, lapsed=True))
+    assert one.wanted(state(RICH, lapsed)) == []
+    assert keeper(CountingKeeper, None).wanted(state(RICH, lapsed)) == [Flag(FRIEND)]
     wanted = one.wanted(state(RICH, account(FRIEND, poor, ripe), account(TRADER, poor, unripe)))
     assert {action.account for action in wanted if isinstance(action, Bid)} == {FRIEND, TRADER}
     healthy = one.wanted(state(RICH, account(FRIEND, margin(200, 100), unripe)))
@@ -262,6 +267,16 @@ def test_watch_counts_delays_from_the_first_block_below_maintenance(watch: Watch
     assert (watch.taken, watch.peak[TRADER]) == (1_000 * WAD, 4_000 * WAD)
     assert watch.fees_in == 3 * WAD
     assert watch.unknown == 60
+
+
+def test_watch_takes_an_auction_flagged_anew_for_one(watch: Watch) -> None:
+    for ts in (0, 10_000):
+        watch.see(state(account(TRADER, margin(90, 100)), timestamp=ts))
+    flags = [event("AccountFlagged", block, account=TRADER, keeper=KEEPER, fee=20 * WAD) for block in (100, 9_000)]
+    watch.note([*flags, event("AuctionEnded", 9_500, account=TRADER)])
+    (case,) = watch.cases
+    assert (case.flagged, case.ended) == (100, 9_500)
+    assert (watch.flags, watch.anew, watch.ends, watch.fees_within, watch.open) == (2, 1, 1, 2, {})
 
 
 def test_watch_forgets_a_danger_that_passed_unflagged(watch: Watch) -> None:

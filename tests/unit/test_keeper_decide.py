@@ -124,6 +124,8 @@ def state(*accounts: AccountState, fees: int = 0) -> State:
 
 
 RICH = account(KEEPER, margin(1_000_000, 0, 0))
+EXPOSED = UnderlyingMargin(1, WAD, 0, 0, 0, 0, 0, -40_000 * WAD, 0, WAD, WAD, WAD, WAD, WAD, 0, 0)
+"""To 40,000 dollars, short."""
 
 
 def test_decide_does_nothing_in_a_healthy_house() -> None:
@@ -261,6 +263,34 @@ def test_decide_takes_the_largest_danger_first() -> None:
     assert decide(state(RICH, *accounts), POLICY) == [Flag(3), Flag(2)]
 
 
+def test_decide_pokes_a_feed_that_counts_its_rounds_anew() -> None:
+    """A feed that has been replaced: its latest round is below the one that was taken in last."""
+    calm = state(RICH)
+    replaced = replace(calm.oracles["BTC"], latest_round=2)
+    assert decide(replace(calm, oracles={"BTC": replaced}), POLICY) == [Poke(1)]
+
+
+# ─── An auction that has lapsed
+
+
+def lapsed(*, protective: bool = False) -> AuctionState:
+    """Flagged by the keeper itself, and a shortfall of it reserved."""
+    return replace(auction(0, 500, KEEPER, protective=protective), lapsed=True)
+
+
+@pytest.mark.parametrize("equity", [2_000, -1_000], ids=["solvent", "insolvent"])
+@pytest.mark.parametrize("protective", [False, True])
+def test_decide_flags_anew_what_has_lapsed_and_does_not_bid(equity: int, protective: bool) -> None:
+    """Nor does it reserve what the flag reserves; with a keeper that would bid at no discount, too."""
+    trader = account(TRADER, margin(equity, 5000, 3000), lapsed(protective=protective))
+    eager = replace(POLICY, minimum_discount=0, minimum_reward=0)
+    assert decide(state(RICH, trader), eager) == [Flag(TRADER)]
+
+
+def test_decide_ends_what_has_lapsed_and_recovered() -> None:
+    assert decide(state(RICH, account(TRADER, margin(3_000, 5000, 3000), lapsed())), POLICY) == [End(TRADER)]
+
+
 # ─── What the fund and its claims allow
 
 
@@ -382,6 +412,36 @@ def test_decide_flags_a_protective_auction_anew_when_it_came_too_late() -> None:
     assert decide(protected(-200, flagged=auction(0.1, protective=True)), POLICY) == [Flag(TRADER)]
 
 
+def test_decide_flags_a_protective_auction_anew_when_it_has_lapsed() -> None:
+    assert decide(protected(3_500, flagged=lapsed(protective=True)), POLICY) == [Flag(TRADER)]
+    assert decide(protected(3_500, flagged=lapsed(protective=True), most=0.01), POLICY) == []
+
+
+def test_decide_ends_a_lapsed_liquidation_before_it_protects() -> None:
+    """Else the flag fee that was promised then would seem to be still owed."""
+    assert decide(protected(3_500, flagged=lapsed()), POLICY) == [End(TRADER)]
+
+
+@pytest.mark.parametrize("flagged", [None, auction(0.1, protective=True)], ids=["to flag", "to bid"])
+def test_decide_needs_no_throughput_for_protection(flagged: AuctionState | None) -> None:
+    house = protected(3_500, flagged=flagged)
+    trader = house.accounts[TRADER]
+    assert trader.margin is not None
+    trader = replace(trader, margin=replace(trader.margin, underlyings=(EXPOSED,)))
+    full = replace(house.oracles["BTC"], throughput_room=0)
+    house = replace(house, accounts={**house.accounts, TRADER: trader}, oracles={"BTC": full})
+    assert [type(action) for action in decide(house, POLICY)] == [Flag if flagged is None else Bid]
+
+
+@pytest.mark.parametrize(("reward", "expected"), [(3, [Flag(TRADER)]), (4, [])])
+def test_decide_does_not_count_on_closing_a_protected_account(reward: int, expected: list[Action]) -> None:
+    """40 of 370 dollars are to be taken, at 30 for the whole. What would remain, maintenance of 268, is below the 500
+    that a liquidation leaves, and stays."""
+    one = account(TRADER, margin(360, 500, 300))
+    house = state(RICH, replace(one, protection=Protection(WAD * 13 // 10, WAD // 10)))
+    assert decide(house, replace(POLICY, minimum_reward=reward * WAD)) == expected
+
+
 def test_decide_ends_a_protective_auction_above_its_trigger() -> None:
     assert decide(protected(3_600, flagged=auction(0.1, protective=True)), POLICY) == [End(TRADER)]
     withdrawn = state(RICH, account(TRADER, margin(3_500, 5000, 3000), auction(0.1, protective=True)))
@@ -393,8 +453,8 @@ def test_decide_ends_a_protective_auction_above_its_trigger() -> None:
 
 def exposed(equity: int, room: int) -> State:
     """An account exposed to 40,000 dollars of the underlying."""
-    part = UnderlyingMargin(1, WAD, 0, 0, 0, 0, 0, -40_000 * WAD, 0, WAD, WAD, WAD, WAD, WAD, 0, 0)
-    trader = account(TRADER, replace(margin(equity, 5000, 3000), underlyings=(part,)), auction(0.1, max(0, -equity)))
+    held = replace(margin(equity, 5000, 3000), underlyings=(EXPOSED,))
+    trader = account(TRADER, held, auction(0.1, max(0, -equity)))
     house = state(RICH, trader)
     return replace(house, oracles={"BTC": replace(house.oracles["BTC"], throughput_room=room * WAD)})
 

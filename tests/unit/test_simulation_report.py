@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from plimsoll.drawing import dollars, percent, ticks
+from plimsoll.figure import time_ticks
 from simulation.bars import MOST, choose, draw
 from simulation.recording import (
     PARTS,
@@ -29,7 +30,6 @@ from simulation.recording import (
     UnderlyingPoint,
 )
 from simulation.report import render
-from simulation.svg import time_ticks
 
 START = 1_517_236_200
 

@@ -33,7 +33,7 @@ contract EmergencyTest is Coalition {
         vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
         liquidation.flag(account, liquidator);
         vm.prank(house.ownerOf(liquidator));
-        vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationNotFlagged.selector, account));
+        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
         liquidation.bid(account, liquidator, WAD, ANY_PRICE, ANY_NONCE);
         deposit(account, CASH, 5000e6);
 
@@ -48,7 +48,7 @@ contract EmergencyTest is Coalition {
 
     /// @notice Attack: a push in every block, so that nobody is ever flagged, least of all the calibrator's own account.
     /// Fails: a bundle that changes no number is no push, and each number may be changed once in its interval (12 hours as
-    /// configured): a block here and there can be had, not all of them. Auctions that have begun go on in any case.
+    /// configured): a block here and there can be had, not all of them.
     function test_pushThenLiquidateInOneBlock_aPushInEveryBlock() public {
         uint64 own = member("attacker", 10_000);
         trade(own, makerAccount, btcPerpetual, 1.6e18, 50_000e18);
@@ -57,8 +57,6 @@ contract EmergencyTest is Coalition {
         setParameter(Fields.TAIL_MAINTENANCE, BTC, 0, 3_700_000);
         vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
         liquidation.flag(own, keeperAccount);
-        bid(account, WAD);
-        assertLt(sizeOf(account, btcPerpetual), 1.2e18);
 
         pass(12);
         setParameter(Fields.TAIL_MAINTENANCE, BTC, 0, 3_700_000); // what it is already
@@ -66,6 +64,33 @@ contract EmergencyTest is Coalition {
         assertEq(at, block.timestamp, "a bundle");
         liquidation.flag(own, keeperAccount);
         bid(own, WAD);
+        bid(account, WAD);
+        assertLt(sizeOf(account, btcPerpetual), 1.2e18);
+    }
+
+    /// @notice Attack: a liquidator flags an account, leaves its auction open once it has recovered, and waits for the push that
+    /// takes it below maintenance again, to bid at the highest discount before anybody else can look.
+    /// Fails: not in the block of the push; and the auction has lapsed, so its discount begins at zero.
+    function test_pushThenLiquidateInOneBlock_onAnAuctionNobodyEnded() public {
+        uint64 liquidator = member("attacker", 1_000_000);
+        setPrice(BTC, 43_500);
+        liquidation.flag(account, liquidator);
+        setPrice(BTC, 46_000);
+        pass(1 hours);
+        setPrice(BTC, 46_000);
+        int256 before_ = wealth();
+        setParameter(Fields.TAIL_MAINTENANCE, BTC, 0, 7_200_000);
+        vm.prank(house.ownerOf(liquidator));
+        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
+        liquidation.bid(account, liquidator, WAD, ANY_PRICE, ANY_NONCE);
+
+        pass(12);
+        vm.prank(house.ownerOf(liquidator));
+        vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationNotFlagged.selector, account));
+        liquidation.bid(account, liquidator, WAD, ANY_PRICE, ANY_NONCE);
+        liquidation.flag(account, liquidator);
+        assertEq(liquidation.discountOf(account), 0);
+        assertEq(wealth(), before_);
     }
 
     /// @notice Attack: the reporter of volatility says 400% in the block in which his friend flags.

@@ -13,7 +13,7 @@ import { ParameterChange } from "contracts/types/ParameterChange.sol";
 /// outsiders who try all of it.
 abstract contract Governance is World {
     int32 internal constant LOWEST_TAIL = 1_500_000;
-    int32 internal constant HIGHEST_TAIL = 6_000_000;
+    int32 internal constant HIGHEST_TAIL = 20_000_000;
 
     function _setLimits() internal {
         steward.setMarket(MARKET);
@@ -63,18 +63,24 @@ abstract contract Governance is World {
         }
     }
 
-    /// @dev Governance is bound by the bounds, and by the block.
+    /// @dev Governance is bound by the bounds, and by the block. What it sets would leave nobody solvent for long, so it is
+    /// taken back once judged.
     function setTails() internal {
         uint16 underlying = _underlying();
         ParameterChange[] memory changes = new ParameterChange[](2);
-        changes[0] = ParameterChange(Fields.TAIL_INITIAL, underlying, 0, int32(_between(3_000_000, 6_500_000)));
-        changes[1] = ParameterChange(Fields.TAIL_MAINTENANCE, underlying, 0, int32(_between(3_000_000, 6_500_000)));
+        changes[0] = ParameterChange(Fields.TAIL_INITIAL, underlying, 0, int32(_between(3_000_000, 22_000_000)));
+        changes[1] = ParameterChange(Fields.TAIL_MAINTENANCE, underlying, 0, int32(_between(3_000_000, 22_000_000)));
         bool within = changes[0].value <= HIGHEST_TAIL && changes[1].value <= HIGHEST_TAIL;
+        ParameterChange[] memory former = new ParameterChange[](2);
+        for (uint256 i; i < 2; ++i) {
+            former[i] = ParameterChange(changes[i].field, underlying, 0, int32(_valueOf(changes[i])));
+        }
         bool[] memory healthy = _healthy();
         try riskParameters.applyBundle(changes, provenance()) {
             _count("set tails", true);
             _judge("BOUNDS", within, "a number beyond its bounds");
             _judgePush(healthy);
+            riskParameters.applyBundle(former, provenance());
         } catch {
             _count("set tails", false);
         }
@@ -99,7 +105,7 @@ abstract contract Governance is World {
     /// @dev To just above initial margin, the first account in an auction that can be.
     function _saveSomebody() private {
         for (uint256 i; i < accounts.length; ++i) {
-            if (liquidation.auctionOf(accounts[i]).startedAt == 0) continue;
+            if (!_isInAuction(accounts[i])) continue;
             (int256 equity, uint256 requirement,) = engine.initialMarginOf(accounts[i]);
             int256 lacking = int256(requirement) - equity;
             if (lacking > 0) deposit(accounts[i], CASH, uint256(lacking) / 1e12 + 1 + _draw(500e6));
@@ -115,12 +121,11 @@ abstract contract Governance is World {
             } catch {
                 _judge("PUSH", true, "");
             }
-            if (liquidation.auctionOf(accounts[i]).startedAt == 0) continue;
+            if (!_isInAuction(accounts[i])) continue;
             _count("push into an auction", true);
-            bool protective = liquidation.auctionOf(accounts[i]).protective;
             vm.prank(house.ownerOf(keeper));
             try liquidation.bid(accounts[i], keeper, 1e12, type(int128).max, type(uint64).max) {
-                _judge("PUSH", protective, "liquidated in the block of a push");
+                _judge("PUSH", false, "liquidated in the block of a push");
             } catch { }
         }
     }

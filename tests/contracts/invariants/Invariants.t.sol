@@ -8,7 +8,7 @@ import { InsuranceFund } from "contracts/InsuranceFund.sol";
 import { LiquidationEngine } from "contracts/LiquidationEngine.sol";
 import { MarginEngine } from "contracts/MarginEngine.sol";
 import { IRiskParameters } from "contracts/interfaces/IRiskParameters.sol";
-import { AuctionMath } from "contracts/libraries/AuctionMath.sol";
+import { SignedWad } from "contracts/libraries/SignedWad.sol";
 import { RiskParameters } from "contracts/parameters/RiskParameters.sol";
 import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
 import { Instrument } from "contracts/types/Instrument.sol";
@@ -118,7 +118,7 @@ contract InvariantsTest is Test {
             sum.ledgers += portfolio.positions[i].quote;
             if (size > 0) sum.long[instrument.underlying()] += size;
             uint256 price = registry.settlementPriceOf(instrument.underlying(), instrument.expiry());
-            if (price != 0) sum.ledgers += AuctionMath.shareDown(size, instrument.payoff(price));
+            if (price != 0) sum.ledgers += SignedWad.mulDown(size, instrument.payoff(price));
             else sum.net += size * int256(uint256(keccak256(abi.encode(instrument))) >> 140);
         }
         for (uint16 asset = 1; asset < ASSETS; ++asset) {
@@ -239,6 +239,8 @@ contract InvariantsTest is Test {
         "protective bid",
         "self-liquidation",
         "bid on a stale state",
+        "bid in a lapsed auction",
+        "flag anew",
         "throughput",
         "withdrawals locked",
         "redemption barred",

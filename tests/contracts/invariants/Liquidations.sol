@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import { Market } from "./Market.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
-import { AuctionMath } from "contracts/libraries/AuctionMath.sol";
+import { SignedWad } from "contracts/libraries/SignedWad.sol";
 import { Margin } from "contracts/types/Margin.sol";
 import { Portfolio } from "contracts/types/Portfolio.sol";
 
@@ -69,7 +69,11 @@ abstract contract Liquidations is Market {
         if (account == keeper) return;
         // A proof by some nodes of the grid may fail where all of them would not; it may never find what is not so.
         uint256 nodes = _chance(60) ? type(uint256).max : _draw(type(uint256).max);
+        ILiquidationEngine.Auction memory former = liquidation.auctionOf(account);
+        bool running = _isInAuction(account);
         try liquidation.flagAt(account, keeper, nodes) {
+            _judge("LIQUIDATE", !running || former.protective, "flagged twice");
+            if (former.startedAt != 0 && !running) _count("flag anew", true);
             Margin memory margin = engine.marginOf(account);
             bool liquidatable = margin.equity < int256(margin.maintenance.total);
             bool protective = liquidation.auctionOf(account).protective;
@@ -88,8 +92,23 @@ abstract contract Liquidations is Market {
         if (account == thief || account == thiefsOther) bidder = _otherOfThief(account, bidder);
         if (account == bidder) return;
         house.settleExpired(account);
+        if (!_isInAuction(account)) {
+            _bidTooLate(account, bidder);
+            _flag(account);
+            if (!_isInAuction(account)) return;
+        }
         if (_chance(8)) return _bidBehind(account, bidder);
         _bidAt(_attempt(account, bidder));
+    }
+
+    /// @dev The auction has lapsed: whoever waited for its highest discount gets nothing.
+    function _bidTooLate(uint64 account, uint64 bidder) private {
+        vm.prank(house.ownerOf(bidder));
+        try liquidation.bid(account, bidder, WAD, type(int128).max, ANY_NONCE) {
+            _judge("LIQUIDATE", false, "a bid in an auction that has lapsed went through");
+        } catch {
+            _count("bid in a lapsed auction", true);
+        }
     }
 
     /// @dev Somebody changes the account just before: the bid was made on another state, and is refused.
@@ -147,7 +166,7 @@ abstract contract Liquidations is Market {
         if (attempt.empty && bid.fraction == WAD) _count("whole takeover", true);
         _judgeHealth(attempt.margin, engine.marginOf(attempt.account));
         _judgeCovered(attempt.bidder, "a bidder took more than it can carry");
-        _judge("LIQUIDATE", bid.price <= AuctionMath.shareDown(attempt.limit, bid.fraction), "a bid above its limit");
+        _judge("LIQUIDATE", bid.price <= SignedWad.mulDown(attempt.limit, bid.fraction), "a bid above its limit");
         _judgeLoss(bid, attempt.carriers);
         if (attempt.protective) _judgeProtection(attempt.account, bid);
         else if (attempt.margin.equity >= 0) _judgeRoom(attempt, bid.fraction);

@@ -302,6 +302,13 @@ abstract contract World is System {
         _judge("GATE", equity >= int256(requirement), what);
     }
 
+    /// @dev Whether bids are taken: from the flag on, for twice the time a discount takes to rise.
+    function _isInAuction(uint64 account) internal view returns (bool) {
+        uint256 startedAt = liquidation.auctionOf(account).startedAt;
+        uint256 duration = liquidation.auctionParameters().duration;
+        return startedAt != 0 && vm.getBlockTimestamp() <= startedAt + 2 * duration;
+    }
+
     function _isPaused() internal view returns (bool) {
         return vm.getBlockTimestamp() < house.pausedUntil();
     }

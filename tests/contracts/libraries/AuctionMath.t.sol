@@ -89,26 +89,19 @@ contract AuctionMathTest is Test {
 
     // ─── amount · fraction
 
-    function test_share_roundsAsItsNameSays() public pure {
-        assertEq(AuctionMath.shareDown(3, 0.5e18), 1);
-        assertEq(AuctionMath.shareDown(-3, 0.5e18), -2);
+    function test_shareTowardsZero_roundsAsItsNameSays() public pure {
         assertEq(AuctionMath.shareTowardsZero(3, 0.5e18), 1);
         assertEq(AuctionMath.shareTowardsZero(-3, 0.5e18), -1);
-        assertEq(AuctionMath.shareDown(-7e18, WAD), -7e18);
         assertEq(AuctionMath.shareTowardsZero(-7e18, WAD), -7e18);
-        assertEq(AuctionMath.shareDown(-1, 0), 0);
     }
 
     /// @notice ROUND: a part is never more than the whole, whichever way it is signed.
-    function testFuzz_share_isNeverMoreThanTheWhole(int128 amount, uint256 fraction) public pure {
+    function testFuzz_shareTowardsZero_isNeverMoreThanTheWhole(int128 amount, uint256 fraction) public pure {
         fraction = bound(fraction, 0, WAD);
-        int256 down = AuctionMath.shareDown(amount, fraction);
-        int256 inwards = AuctionMath.shareTowardsZero(amount, fraction);
+        int256 part = AuctionMath.shareTowardsZero(amount, fraction);
         int256 whole = amount;
-        assertTrue(whole >= 0 ? inwards >= 0 && inwards <= whole : inwards <= 0 && inwards >= whole);
-        assertTrue(whole >= 0 ? down == inwards : down <= inwards && down >= whole);
-        // floor: down · WAD ≤ amount · fraction < (down + 1) · WAD
-        assertLe(down * int256(WAD), whole * int256(fraction));
-        assertGt((down + 1) * int256(WAD), whole * int256(fraction));
+        assertTrue(whole >= 0 ? part >= 0 && part <= whole : part <= 0 && part >= whole);
+        // Solidity's own division is towards zero.
+        assertEq(part, whole * int256(fraction) / int256(WAD));
     }
 }

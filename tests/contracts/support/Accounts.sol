@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import { System } from "./System.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
-import { AuctionMath } from "contracts/libraries/AuctionMath.sol";
+import { SignedWad } from "contracts/libraries/SignedWad.sol";
 import { TestToken } from "contracts/testing/TestToken.sol";
 import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
 import { Instrument } from "contracts/types/Instrument.sol";
@@ -76,7 +76,7 @@ abstract contract Accounts is System {
                     assertEq(portfolio.positions[i].quote, 0, "an option with a quote");
                     uint256 price = registry.settlementPriceOf(instrument.underlying(), instrument.expiry());
                     if (price != 0) {
-                        claims += AuctionMath.shareDown(size, instrument.payoff(price));
+                        claims += SignedWad.mulDown(size, instrument.payoff(price));
                         continue;
                     }
                 }

@@ -23,6 +23,12 @@ abstract contract Auctions is Accounts {
         liquidation.flag(account, flagger);
     }
 
+    /// @dev So that it takes bids: flags it where its auction has lapsed.
+    function flagIfLapsed(uint64 flagged) internal {
+        uint256 lapsesAt = liquidation.auctionOf(flagged).startedAt + 2 * liquidation.auctionParameters().duration;
+        if (block.timestamp > lapsesAt) liquidation.flag(flagged, flagger);
+    }
+
     /// @dev The backer leaves with all but this. It takes a week's notice.
     function leaveInFund(uint256 amount) internal {
         vm.startPrank(backer);

@@ -73,11 +73,19 @@ class Lane:
 
 
 def time_ticks(first: int, last: int) -> list[tuple[int, str]]:
-    """Midnights UTC with labels: every day up to 12 days, else Mondays."""
+    """Midnights UTC with labels: every day up to 12 days, Mondays up to 120, firsts of months up to two years, and of
+    quarters beyond."""
     start = datetime.fromtimestamp(first, UTC).replace(hour=0, minute=0, second=0) + timedelta(days=1)
-    weekly = last - first > 12 * DAY
     days = [start + timedelta(days=k) for k in range((last - int(start.timestamp())) // DAY + 1)]
-    return [(int(day.timestamp()), f"{day:%a} {day.day} {day:%b}") for day in days if not weekly or day.weekday() == 0]
+    span = last - first
+    if span <= 12 * DAY:
+        chosen, form = days, "{0:%a} {0.day} {0:%b}"
+    elif span <= 120 * DAY:
+        chosen, form = [day for day in days if day.weekday() == 0], "{0:%a} {0.day} {0:%b}"
+    else:
+        every = 1 if span <= 730 * DAY else 3
+        chosen, form = [day for day in days if day.day == 1 and (day.month - 1) % every == 0], "{0:%b} {0:%Y}"
+    return [(int(day.timestamp()), form.format(day)) for day in chosen]
 
 
 class Figure:
