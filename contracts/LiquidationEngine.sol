@@ -105,7 +105,6 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
     {
         if (account == bidder) revert LiquidationOwnAccount(account);
         _onlyTrader(bidder);
-        _notInBlockOfPush();
         uint64 current = clearingHouse.nonceOf(account);
         // Optional, or an owner could hold off every bid by touching the account in front of it.
         if (nonce != ANY_NONCE && nonce != current) revert LiquidationStaleBid(account, nonce, current);
@@ -182,7 +181,7 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
 
     /// @inheritdoc ILiquidationEngine
     function throughputOf(uint16 underlying) public view returns (uint256 room, uint256 limit) {
-        (, uint256 word) = riskParameters.wordsOf(underlying);
+        (,, uint256 word) = riskParameters.levelWordsOf(underlying);
         uint256 volume = uint256(FixedPoint.max(0, Fields.AVERAGE_DAILY_VOLUME.read(word))) * VOLUME_UNIT;
         limit = FixedPoint.max(FixedPoint.mulWad(volume, _parameters.throughput), _parameters.minimumThroughput);
         room = FixedPoint.zeroFloorSub(limit, _throughputs[underlying].current(_parameters.throughputWindow));
@@ -220,7 +219,6 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         if (clearingHouse.ownerOf(keeper) == address(0)) {
             revert IClearingHouse.ClearingHouseUnknownAccount(keeper);
         }
-        _notInBlockOfPush();
         bool running = _isRunning(_auctions[account].startedAt);
         if (running && !_auctions[account].protective) revert LiquidationAlreadyFlagged(account);
         clearingHouse.settleExpired(account);
@@ -493,11 +491,6 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
         reservedShortfall = reservedShortfall - auction.shortfall + shortfall;
         auction.shortfall = shortfall;
         emit ShortfallReserved(account, shortfall, reservedShortfall);
-    }
-
-    /// @dev PUSH: whoever was healthy before new numbers came has until the next block, at least, to see them.
-    function _notInBlockOfPush() private view {
-        if (riskParameters.changedAt() == block.timestamp) revert LiquidationInBlockOfPush();
     }
 
     function _isLiquidatable(Margin memory margin) private pure returns (bool) {

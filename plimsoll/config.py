@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from eth_utils.address import is_address, to_checksum_address
 
 from plimsoll.chain.fields import Field, Key, ParameterChange, Scope, fields_of
+from plimsoll.chain.references import KINDS, Governance, Leg, Reference
 from plimsoll.errors import PlimsollError
 
 if TYPE_CHECKING:
@@ -187,6 +188,10 @@ class FieldRule:
     step_down: Decimal | None
     interval: int
     absolute: bool
+    budget_steps: Decimal = Decimal(0)
+    """How many steps from where a window began a number may be moved within it."""
+    window: int = 0
+    """Seconds."""
 
     def require(self, value: Decimal, key: str) -> None:
         """PlimsollError, naming the key, if a value is outside the bounds."""
@@ -197,12 +202,15 @@ class FieldRule:
         """(minimum, maximum) on-chain."""
         return self.field.encode(self.minimum), self.field.encode(self.maximum)
 
-    def limits(self) -> tuple[int, int, int, bool] | None:
-        """(step up, step down, interval, absolute) on-chain: millionths of the value, or the field's own integer."""
+    def limits(self) -> tuple[int, int, int, bool, int, int, int] | None:
+        """(step up, step down, interval, absolute, budget up, budget down, window) on-chain: steps and budgets in
+        millionths of the value, or in the field's own integers."""
         if self.step_up is None or self.step_down is None:
             return None
         scale = self.field.unit if self.absolute else 6
-        return int(self.step_up.scaleb(scale)), int(self.step_down.scaleb(scale)), self.interval, self.absolute
+        up, down = int(self.step_up.scaleb(scale)), int(self.step_down.scaleb(scale))
+        budgets = int(up * self.budget_steps), int(down * self.budget_steps)
+        return up, down, self.interval, self.absolute, *budgets, self.window
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +266,7 @@ class Profile:
     pair: Mapping[Field, Decimal]
     fields: Mapping[Field, FieldRule]
     auction: Auction
+    governance: Governance
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -499,8 +508,14 @@ def _read(path: Path, root: dict[str, Any]) -> Config:
         rules = _read_rules(top.table("fields"))
         parameters = dict(top.tables("parameters"))
         auctions = {name: _read_auction(table) for name, table in top.tables("auctions")}
+        governance = _read_governance(top.table("governance"))
+        rules = {
+            field: replace(r, budget_steps=governance.budget_steps, window=governance.window)
+            for field, r in rules.items()
+        }
         profiles = {
-            name: _read_profile(name, table, rules, parameters, auctions) for name, table in top.tables("profiles")
+            name: _read_profile(name, table, rules, parameters, auctions, governance)
+            for name, table in top.tables("profiles")
         }
         networks = {name: _read_network(name, table, profiles) for name, table in top.tables("networks")}
         top.done()
@@ -570,6 +585,64 @@ def _read_auction(table: _Table) -> Auction:
     return auction
 
 
+def _read_governance(table: _Table) -> Governance:
+    """The limits are ParameterSteward's and RiskParameters' own."""
+    governance = Governance(
+        ramp=table.duration("ramp"),
+        loosening_delay=table.duration("loosening_delay"),
+        age_grace=table.duration("age_grace"),
+        age_rate=table.number("age_rate", 0, 1),
+        age_cap=table.number("age_cap", 1, 10),
+        budget_steps=table.number("budget_steps", 1, 100),
+        window=table.duration("window"),
+        references=tuple(_read_reference(name, child) for name, child in table.tables("references")),
+    )
+    hour, day = _SECONDS["h"], _SECONDS["d"]
+    for key, least, most in (
+        ("ramp", hour // 4, 7 * day),
+        ("loosening_delay", hour, 14 * day),
+        ("age_grace", day, 1000 * day),
+        ("window", hour, 365 * day),
+    ):
+        if not least <= getattr(governance, key) <= most:
+            raise table.fault(key, f"expected {least / hour:g} to {most / hour:g} hours")
+    table.done()
+    return governance
+
+
+def _read_reference(name: str, table: _Table) -> Reference:
+    if len(name.encode()) > 32:
+        raise table.fault("name", f"{name!r} is longer than 32 bytes")
+    legs = table.get("legs", list, "a list of tables")
+    if not 1 <= len(legs) <= 8:
+        raise table.fault("legs", f"expected 1 to 8, not {len(legs)}")
+    reference = Reference(
+        name,
+        table.number("maximum_rise", 0, 100),
+        table.number("maximum_fall", 0, 1),
+        tuple(_read_leg(_Table(f"{table.path}.legs[{k}]", leg)) for k, leg in enumerate(legs)),
+    )
+    table.done()
+    return reference
+
+
+def _read_leg(table: _Table) -> Leg:
+    kind = table.text("kind")
+    if kind not in KINDS:
+        raise table.fault("kind", f"expected one of {', '.join(KINDS)}, not {kind!r}")
+    option = kind in ("call", "put")
+    leg = Leg(
+        KINDS.index(kind),
+        table.number("size", 0 if kind == "collateral" else -1000, 1000),
+        table.number("strike", Decimal("0.01"), 100) if option else Decimal(0),
+        table.duration("tenor") if option else 0,
+    )
+    if leg.size == 0:
+        raise table.fault("size", "a leg without a size is none")
+    table.done()
+    return leg
+
+
 def _read_values(table: _Table, scope: Scope, rules: Mapping[Field, FieldRule]) -> dict[Field, Decimal]:
     values = {field: table.field(field, field.key) for field in fields_of(scope)}
     for field, value in values.items():
@@ -584,6 +657,7 @@ def _read_profile(
     rules: Mapping[Field, FieldRule],
     parameters: Mapping[str, _Table],
     auctions: Mapping[str, Auction],
+    governance: Governance,
 ) -> Profile:
     markets = table.get("markets", list, "a list of market names")
     if not markets or not all(isinstance(market, str) and market for market in markets):
@@ -630,6 +704,7 @@ def _read_profile(
         pair=pair,
         fields=rules,
         auction=auctions[auction],
+        governance=governance,
     )
     roles.done()
     table.done()

@@ -458,13 +458,13 @@ class Replay:
         data = self.house.data
         report = calibrate(data.market.name, known(data, ts), CalibrationConfig.for_market(data.market), as_of=ts)
         result = push(self.house.system, report, self.house.reporter)
-        if result.receipt is None:
+        if not result.receipts:
             return
-        changes = len(result.plan.changes)
+        changes = len(result.plan.tightening)
         limited = sum(row.target != row.new for row in result.plan.rows)
         multiplier = self.last_state.parameters[Key(Field.MULTIPLIER)] / 1_000_000
         self.recording.pushes.append(Push(ts, report.hash, changes, limited, multiplier))
-        self.recording.events.append(Event(ts, "push", "", f"{changes} numbers pushed, {limited} held back by a limit"))
+        self.recording.events.append(Event(ts, "push", "", f"{changes} numbers pushed, {limited} held back"))
 
     def wind_down(self, rounds: int, seconds: int) -> None:
         """After the last bar: feeds repeat what they said and keepers go on until no auction, loss or claim is open, so

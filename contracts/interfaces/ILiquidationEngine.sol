@@ -105,8 +105,6 @@ interface ILiquidationEngine {
     error LiquidationThroughput(uint16 underlying, uint256 limit, uint256 window);
     /// @notice A bid may not lower the account's health or take a solvent account below zero (LIQUIDATE).
     error LiquidationHarmsAccount(uint64 account, int256 equityBefore, int256 equityAfter);
-    /// @notice Parameters have changed in this block; flag or bid in the next (PUSH).
-    error LiquidationInBlockOfPush();
     error LiquidationBadParameters(string reason);
     /// @notice A trigger is above 1 and at most 10, a discount at most that of the auctions; both 0 to end it.
     error LiquidationBadProtection(uint64 trigger, uint64 maximumDiscount);

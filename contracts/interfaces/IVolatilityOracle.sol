@@ -59,6 +59,8 @@ interface IVolatilityOracle {
     /// @notice Levels in force now.
     /// live = clamp(max((1 − w)·feed + w·stress, κ·realised), floor, cap);
     /// maintenance = min(live, level at the last poke · exp(rise rate · hours since, at most one)).
+    /// While numbers of RiskParameters are on their way, maintenance is worked out from where they are, and live is the higher
+    /// of what comes of where they are and of where they go.
     /// Before the first poke maintenance = live. A feed that fails a check never makes this revert: then
     /// live = clamp(max(stress, level at the last poke, κ·realised), floor, cap) and maintenance does not rise.
     /// Volatilities round up, against the account.

@@ -50,15 +50,15 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         VolatilityFeed memory feed = _feedOf(underlying);
         uint256 volatility;
         (volatility, age, fresh) = _reported(feed);
-        (uint256 word,) = riskParameters.wordsOf(underlying);
+        (uint256 word, uint256 ramped,) = riskParameters.levelWordsOf(underlying);
         VolatilityState storage stored = _states[underlying];
         // The slot of the rounds is not needed, and not read.
         VolatilityState memory state;
         (state.variance, state.maintenance, state.pokedAt) = (stored.variance, stored.maintenance, stored.pokedAt);
-        (live, maintenance) = _levels(underlying, word, state, volatility, fresh);
+        (live, maintenance) = _levels(underlying, word, ramped, state, volatility, fresh);
         mark = _isWithin(feed, volatility) ? volatility : maintenance;
         // Beyond the cap nobody has checked the surface for arbitrage.
-        mark = FixedPoint.min(mark, _value(Fields.VOLATILITY_CAP, word) * MILLIONTH);
+        mark = FixedPoint.min(mark, _value(Fields.VOLATILITY_CAP, ramped) * MILLIONTH);
     }
 
     /// @inheritdoc IVolatilityOracle
@@ -90,7 +90,7 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     /// @inheritdoc IVolatilityOracle
     function poke(uint16 underlying, uint256 maximumRounds) external returns (uint256 taken) {
         (uint256 volatility,, bool fresh) = _reported(_feedOf(underlying));
-        (uint256 word, uint256 word1) = riskParameters.wordsOf(underlying);
+        (uint256 word, uint256 ramped, uint256 word1) = riskParameters.levelWordsOf(underlying);
         VolatilityState memory state = _states[underlying];
 
         address source = priceOracle.feedOf(underlying).feed;
@@ -101,14 +101,14 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
             if (state.source == address(0)) {
                 // Nothing is known of the past but what the feed says: any other start would bias margin down (zero) or up
                 // (the stressed level) for the first half-lives. Without a good feed, the level in force stands in.
-                (uint256 level,) = fresh ? (volatility, 0) : _levels(underlying, word, state, volatility, fresh);
+                (uint256 level,) = fresh ? (volatility, 0) : _levels(underlying, word, ramped, state, volatility, fresh);
                 state.variance = uint128(FixedPoint.mulWadUp(level, level));
             }
             // Else another price feed: its prices against the old one's would count the difference between them as a
             // move, and its round ids mean nothing in the other's order. What was realised stays.
             state.source = source;
         }
-        _moveLevel(underlying, word, state, volatility, fresh);
+        _moveLevel(underlying, word, ramped, state, volatility, fresh);
     }
 
     // ─── Feeds: the first at once, another after a delay
@@ -137,8 +137,8 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         if (fresh) FeedChange.requireAgreement(current, proposed, MAXIMUM_CHANGE);
 
         // What maintenance stands at by the old feed: from here it rises at its rate, whatever the new one says.
-        (uint256 word,) = riskParameters.wordsOf(underlying);
-        _moveLevel(underlying, word, _states[underlying], current, fresh);
+        (uint256 word, uint256 ramped,) = riskParameters.levelWordsOf(underlying);
+        _moveLevel(underlying, word, ramped, _states[underlying], current, fresh);
         delete _proposals[underlying];
         _setVolatilityFeed(underlying, proposal.feed);
     }
@@ -223,10 +223,15 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     }
 
     /// @dev Store the state with the maintenance level of now.
-    function _moveLevel(uint16 underlying, uint256 word, VolatilityState memory state, uint256 volatility, bool fresh)
-        private
-    {
-        (uint256 live, uint256 maintenance) = _levels(underlying, word, state, volatility, fresh);
+    function _moveLevel(
+        uint16 underlying,
+        uint256 word,
+        uint256 ramped,
+        VolatilityState memory state,
+        uint256 volatility,
+        bool fresh
+    ) private {
+        (uint256 live, uint256 maintenance) = _levels(underlying, word, ramped, state, volatility, fresh);
         // Capped by an int32 of millionths, so below 2^80.
         state.maintenance = uint80(maintenance);
         state.pokedAt = uint48(block.timestamp);
@@ -235,14 +240,36 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
         emit VolatilityPoked(underlying, state.roundId, VolatilityMath.volatilityUp(state.variance), live, maintenance);
     }
 
-    /// @dev The two levels for a state, the feed's volatility and the word of parameters.
-    function _levels(uint16 underlying, uint256 word, VolatilityState memory state, uint256 volatility, bool fresh)
+    /// @dev The two levels for a state and the feed's volatility. Maintenance rests on the ramp alone, or a push onto a ramp that
+    /// leads down would move it at once (PUSH); the live level on the higher of both, so that it is never below (ORDER).
+    /// @param word Numbers as pushed. @param ramped Numbers along their ramps.
+    function _levels(
+        uint16 underlying,
+        uint256 word,
+        uint256 ramped,
+        VolatilityState memory state,
+        uint256 volatility,
+        bool fresh
+    ) private view returns (uint256 live, uint256 maintenance) {
+        if (Fields.VOLATILITY_CAP.read(word) <= 0) revert VolatilityOracleNoParameters(underlying);
+        live = maintenance = _live(ramped, state, volatility, fresh);
+        if (word != ramped) live = FixedPoint.max(maintenance, _live(word, state, volatility, fresh));
+        if (state.pokedAt == 0) return (live, maintenance);
+        uint256 highest = state.maintenance;
+        if (fresh) {
+            highest = VolatilityMath.riseUp(
+                highest, _value(Fields.VOLATILITY_RISE_RATE, ramped), block.timestamp - state.pokedAt
+            );
+        }
+        maintenance = FixedPoint.min(maintenance, highest);
+    }
+
+    /// @dev What the numbers of a word make of the feed, and of what was realised.
+    function _live(uint256 word, VolatilityState memory state, uint256 volatility, bool fresh)
         private
-        view
-        returns (uint256 live, uint256 maintenance)
+        pure
+        returns (uint256 live)
     {
-        uint256 cap = _value(Fields.VOLATILITY_CAP, word) * MILLIONTH;
-        if (cap == 0) revert VolatilityOracleNoParameters(underlying);
         uint256 stress = _value(Fields.VOLATILITY_STRESS, word) * MILLIONTH;
         live = fresh
             ? VolatilityMath.blendUp(volatility, stress, _value(Fields.VOLATILITY_STRESS_WEIGHT, word))
@@ -251,16 +278,7 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
             VolatilityMath.volatilityUp(state.variance), _value(Fields.REALISED_WEIGHT, word)
         );
         lowest = FixedPoint.max(lowest, _value(Fields.VOLATILITY_FLOOR, word) * MILLIONTH);
-        live = FixedPoint.min(FixedPoint.max(live, lowest), cap);
-
-        if (state.pokedAt == 0) return (live, live);
-        maintenance = state.maintenance;
-        if (fresh) {
-            maintenance = VolatilityMath.riseUp(
-                maintenance, _value(Fields.VOLATILITY_RISE_RATE, word), block.timestamp - state.pokedAt
-            );
-        }
-        maintenance = FixedPoint.min(live, maintenance);
+        live = FixedPoint.min(FixedPoint.max(live, lowest), _value(Fields.VOLATILITY_CAP, word) * MILLIONTH);
     }
 
     function _reported(VolatilityFeed memory feed) private view returns (uint256 volatility, uint256 age, bool ok) {

@@ -94,6 +94,16 @@ library FieldLibrary {
     /// @dev Correlation in the high matrix, millionths, signed.
     Field internal constant CORRELATION_HIGH = Field.wrap(65);
 
+    /// @dev One bit a field: those of initial margin alone. TAIL_INITIAL, OPEN_INTEREST_*, TIER_*, VOLATILITY_SHOCK_INITIAL,
+    /// HORIZON_INITIAL.
+    uint256 private constant INITIAL_ONLY = 1 << 0 | 7 << 12 | 0x7f << 16 | 1 << 29 | 1 << 56;
+    /// @dev Those that lower margin as they rise: AVERAGE_DAILY_VOLUME, OPEN_INTEREST_LOWER, OPEN_INTEREST_UPPER, TIER_NOTIONAL_*,
+    /// OFFSET, CORRELATION_LOW.
+    uint256 private constant LOOSER_UP = 1 << 10 | 3 << 12 | 7 << 20 | 1 << 58 | 1 << 64;
+    /// @dev Those that help some accounts and cost others, or are no more than times: REALISED_HALF_LIFE, CARRY, SURFACE_*, TERM_*,
+    /// VOLATILITY_SHOCK_EXPONENT.
+    uint256 private constant NEUTRAL = 1 << 11 | 1 << 15 | 0x1f << 24 | 1 << 31;
+
     uint256 internal constant SLOTS_PER_UNDERLYING = 4;
     uint256 internal constant COMMON_SLOT = 7;
     uint256 internal constant PAIR_SLOT = 8;
@@ -120,5 +130,21 @@ library FieldLibrary {
 
     function id(Field self) internal pure returns (uint8) {
         return Field.unwrap(self);
+    }
+
+    /// @notice Whether nothing but initial margin depends on it.
+    function isInitialOnly(Field self) internal pure returns (bool) {
+        return INITIAL_ONLY >> Field.unwrap(self) & 1 != 0;
+    }
+
+    /// @notice The lanes of a slot that nothing but initial margin depends on, one bit each.
+    function initialOnlyLanes(uint256 slot_) internal pure returns (uint256) {
+        return INITIAL_ONLY >> (slot_ << 3) & 0xff;
+    }
+
+    /// @return 1 where margin rises with it, −1 where it falls, 0 where it does neither or both.
+    function direction(Field self) internal pure returns (int256) {
+        uint256 bit = 1 << Field.unwrap(self);
+        return NEUTRAL & bit != 0 ? int256(0) : LOOSER_UP & bit != 0 ? int256(-1) : int256(1);
     }
 }

@@ -98,12 +98,15 @@ class Field(IntEnum):
         return Unit.THOUSAND_DOLLARS if self in _THOUSAND_DOLLARS else Unit.MILLIONTH
 
     @property
+    def direction(self) -> int:
+        """1 where margin rises with it; −1 where it falls: with volume, with the notional a bracket ends at, with the low
+        correlation; 0 where it helps some accounts and costs others, or is no more than a time."""
+        return 0 if self in _NEUTRAL else -1 if self in _LOOSER_UP else 1
+
+    @property
     def rounding(self) -> str:
-        """The rounding that makes margin higher: down where more means less margin, as of volume or of the notional a
-        bracket ends at, and for the lower end of correlation; to the nearest where neither way is against everybody."""
-        if self in _ROUNDED_TO_NEAREST:
-            return ROUND_HALF_EVEN
-        return ROUND_FLOOR if self in _ROUNDED_DOWN else ROUND_CEILING
+        """The rounding that makes margin higher; to the nearest where neither way is against everybody."""
+        return (ROUND_HALF_EVEN, ROUND_CEILING, ROUND_FLOOR)[self.direction]
 
     def encode(self, value: Decimal | float) -> int:
         """The on-chain integer, rounded as `rounding` says. PlimsollError if it does not fit an int32."""
@@ -134,10 +137,11 @@ _THOUSAND_DOLLARS = {
     Field.TIER_NOTIONAL_2,
     Field.TIER_NOTIONAL_3,
 }
-_ROUNDED_DOWN = _THOUSAND_DOLLARS | {Field.CORRELATION_LOW, Field.OFFSET}
-# the shape of the surface moves the price of an option, which one account holds long and another short
-_ROUNDED_TO_NEAREST = {
+_LOOSER_UP = _THOUSAND_DOLLARS | {Field.CORRELATION_LOW, Field.OFFSET}
+_NEUTRAL = {
+    Field.REALISED_HALF_LIFE,
     Field.CARRY,
+    # the shape of the surface moves the price of an option, which one account holds long and another short
     Field.SURFACE_RHO,
     Field.SURFACE_ETA,
     Field.SURFACE_GAMMA,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ZERO_ADDRESS = "0x" + "0" * 40
 
 # Roles of the AccessManager. Its own ADMIN manages roles, with no delay of its own.
-ADMIN, GOVERNOR, STEWARD, CALIBRATOR, REPORTER, GUARDIAN = range(6)
+ADMIN, GOVERNOR, STEWARD, CALIBRATOR, REPORTER, GUARDIAN, MONITOR = range(7)
 
 FUNCTION_ROLES: dict[str, dict[int, tuple[str, ...]]] = {
     "price_oracle": {
@@ -37,8 +37,24 @@ FUNCTION_ROLES: dict[str, dict[int, tuple[str, ...]]] = {
         GOVERNOR: ("setVolatilityFeed", "proposeVolatilityFeed"),
         GUARDIAN: ("cancelVolatilityFeed",),
     },
-    "risk_parameters": {GOVERNOR: ("setBounds",), STEWARD: ("applyBundle",)},
-    "steward": {GOVERNOR: ("setLimits", "setMarket"), CALIBRATOR: ("push",)},
+    "risk_parameters": {
+        GOVERNOR: ("setBounds", "setRampDuration", "setAgeSchedule"),
+        STEWARD: ("applyBundle", "measureAtTarget"),
+        MONITOR: ("setCoverage",),
+    },
+    "steward": {
+        GOVERNOR: (
+            "setLimits",
+            "setMarket",
+            "setMarginEngine",
+            "setLooseningDelay",
+            "setReference",
+            "unfreezeField",
+            "unfreezeMarket",
+        ),
+        CALIBRATOR: ("push", "schedule"),
+        GUARDIAN: ("veto", "freezeField", "freezeMarket"),
+    },
     "registry": {GOVERNOR: ("listPerpetual", "listOptions", "setAveragingWindow")},
     "clearing_house": {
         GOVERNOR: ("listAsset", "setAssetCap", "setModules"),
@@ -174,7 +190,7 @@ def _contracts(profile: Profile, deployer: str) -> Iterator[Step]:
     yield Deploy("price_oracle", "PriceOracle", (_AUTHORITY,))
     yield Deploy("risk_parameters", "RiskParameters", (_AUTHORITY,))
     yield Deploy("volatility_oracle", "VolatilityOracle", (_AUTHORITY, Ref("price_oracle"), Ref("risk_parameters")))
-    yield Deploy("steward", "ParameterSteward", (_AUTHORITY, Ref("risk_parameters")))
+    yield Deploy("steward", "ParameterSteward", (_AUTHORITY, Ref("risk_parameters"), Ref("price_oracle")))
     for asset in _tokens(profile):
         if asset.token == TEST_TOKEN:
             arguments = (f"Plimsoll test {asset.name}", asset.name, asset.decimals)
@@ -199,6 +215,8 @@ def _contracts(profile: Profile, deployer: str) -> Iterator[Step]:
     )
     yield Deploy("insurance_fund", "InsuranceFund", (Ref("clearing_house"), _token(profile.cash)))
     yield Deploy("order_gateway", "OrderGateway", (Ref("clearing_house"),))
+    monitored = ("price_oracle", "volatility_oracle", "risk_parameters")
+    yield Deploy("coverage_monitor", "CoverageMonitor", tuple(map(Ref, monitored)))
 
 
 _CONTRACTS = {
@@ -229,6 +247,7 @@ def _access(profile: Profile, deployer: str) -> Iterator[Step]:
     # a guardian may cancel what a governor has scheduled
     yield manager("access.guardian", "setRoleGuardian", GOVERNOR, GUARDIAN)
     yield manager("grant.steward", "grantRole", STEWARD, Ref("steward"), 0)
+    yield manager("grant.monitor", "grantRole", MONITOR, Ref("coverage_monitor"), 0)
     for role in (GOVERNOR, STEWARD, REPORTER):
         yield manager(f"grant.deployer.{role}", "grantRole", role, deployer, 0)
 
@@ -243,6 +262,15 @@ def _parameters(profile: Profile) -> Iterator[Step]:
         if limits is not None:
             yield call(f"limits.{field.key}", "steward", "setLimits", int(field), limits)
     yield call("market", "steward", "setMarket", market_hash(profile.market))
+    rules = profile.governance
+    yield call("ramp", "risk_parameters", "setRampDuration", rules.ramp)
+    yield call("age", "risk_parameters", "setAgeSchedule", *rules.age())
+    yield call("steward.engine", "steward", "setMarginEngine", Ref("margin_engine"))
+    yield call("steward.delay", "steward", "setLooseningDelay", rules.loosening_delay)
+    places = [(u, reference) for u in profile.underlyings for reference in rules.references]
+    for index, (u, reference) in enumerate(places):
+        step = f"reference.{u.name}.{reference.name}"
+        yield call(step, "steward", "setReference", index, reference.as_tuple(u.id))
     changes = tuple(change.as_tuple() for change in profile.initial_changes())
     # No calibration stands behind the starting numbers: what is hashed is the numbers themselves.
     report = keccak(text=json.dumps(changes))

@@ -39,6 +39,7 @@ class System:
     liquidation_engine: Contract
     insurance_fund: Contract
     order_gateway: Contract
+    coverage_monitor: Contract
     cash: Contract
     assets: Mapping[str, Contract]
     """Tokens other than cash."""
@@ -81,6 +82,7 @@ class System:
             liquidation_engine=bound("liquidation_engine"),
             insurance_fund=bound("insurance_fund"),
             order_gateway=bound("order_gateway"),
+            coverage_monitor=bound("coverage_monitor"),
             cash=tokens[cash],
             assets={name: token for name, token in tokens.items() if name != cash},
             price_feeds={n: Contract.at("PushedFeed", u.price_feed) for n, u in manifest.underlyings.items()},

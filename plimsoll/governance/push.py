@@ -1,83 +1,37 @@
-"""From a calibration report to a bundle of parameter changes the steward accepts.
+"""From a calibration report to bundles of parameter changes that the steward accepts.
 
-Each number moves towards the report by at most one step of its limits, a number that was moved too recently waits, and
-what is left over comes with the next push. What will happen is worked out first, as rows a person can read.
+Each number goes as far as its limits allow (plimsoll.governance.rows), and what is left over comes with the next push.
+What tightens margin is pushed at once, what loosens it is announced and waits.
+
+Nothing is remembered here: whoever is stopped between two transactions plans again from the chain.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plimsoll.chain.client import Reverted
 from plimsoll.chain.fields import Field, Key, ParameterChange, Scope, fields_of
 from plimsoll.chain.plan import market_hash
 from plimsoll.errors import PlimsollError
+from plimsoll.governance.pending import execute, read_waiting
+from plimsoll.governance.rows import MILLION, Allowed, Row, budget_of, plan_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from plimsoll.calibration.report import Report
+    from plimsoll.chain.abi import Call
     from plimsoll.chain.client import Receipt, Sender
     from plimsoll.chain.system import System
+    from plimsoll.governance.pending import Waiting
 
 NOT_ALLOWED = "ParameterStewardNotAllowed"
-MILLION = 1_000_000
-STEP_LIMIT = "(step limit)"
-
-_ORDERED = (
-    (Field.VOLATILITY_FLOOR, Field.VOLATILITY_STRESS),
-    (Field.VOLATILITY_STRESS, Field.VOLATILITY_CAP),
-    (Field.OPEN_INTEREST_LOWER, Field.OPEN_INTEREST_UPPER),
-    (Field.TIER_RATE_1, Field.TIER_RATE_2),
-    (Field.TIER_RATE_2, Field.TIER_RATE_3),
-    (Field.TIER_RATE_3, Field.TIER_RATE_4),
-    (Field.TIER_NOTIONAL_1, Field.TIER_NOTIONAL_2),
-    (Field.TIER_NOTIONAL_2, Field.TIER_NOTIONAL_3),
-    (Field.CORRELATION_LOW, Field.CORRELATION_HIGH),
-)
-"""Pairs (smaller, larger) that RiskParameters keeps in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What the steward allows of a number now: its range [minimum, maximum], from unix second `at` on."""
-
-    minimum: int
-    maximum: int
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One number: what it is (`old`), what the report says (`target`), what is pushed (`new`), and why not more."""
-
-    key: Key
-    label: str
-    old: int
-    target: int
-    new: int
-    minimum: int
-    """Absolute bounds."""
-    maximum: int
-    note: str
-
-    @property
-    def change(self) -> Decimal | None:
-        """(new − old) / old; None from zero, where there is no ratio."""
-        return None if self.old == 0 else Decimal(self.new - self.old) / abs(self.old)
-
-    @property
-    def is_moving(self) -> bool:
-        return self.new != self.old
-
-    @property
-    def is_limited(self) -> bool:
-        """It goes one step of its limits, and not all the way."""
-        return self.note.endswith(STEP_LIMIT)
+IMPACT = "ParameterStewardImpact"
+HALVINGS = 5
+"""How often a bundle is halved that does too much to a reference portfolio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +62,73 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class PushPlan:
-    """What a push would do."""
+    """What a push would do. `waiting`: the bundle that waits already, if it has not expired."""
 
     rows: tuple[Row, ...]
     provenance: Provenance
+    waiting: Waiting | None = None
+    is_overtaken: bool = False
+    """What waits would make a number looser than the report wants it, so another bundle takes its place."""
 
     @property
-    def changes(self) -> tuple[ParameterChange, ...]:
-        """The bundle: the numbers that move."""
-        return tuple(
-            ParameterChange(row.key.field, row.key.underlying, row.key.other, row.new)
+    def tightening(self) -> tuple[ParameterChange, ...]:
+        """What is pushed at once: numbers that raise margin, or that do neither or both."""
+        return tuple(_change(row) for row in self.rows if row.is_moving and not row.is_loosening)
+
+    @property
+    def loosening(self) -> tuple[ParameterChange, ...]:
+        """What has to wait."""
+        return tuple(_change(row) for row in self.rows if row.is_loosening)
+
+    @property
+    def schedules(self) -> bool:
+        """Whether a bundle is announced. One that waits keeps its place and its time unless it is overtaken."""
+        return self.is_overtaken or (self.waiting is None and bool(self.loosening))
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing would be sent."""
+        return not self.tightening and not self.schedules
+
+    def halved(self, loosening: bool, why: str) -> PushPlan:
+        """The plan with all that tightens, or all that loosens, going half as far."""
+        return self._with(loosening, lambda row: row.old + int((row.new - row.old) / 2), why)
+
+    def without_loosening(self, why: str) -> PushPlan:
+        """The plan with nothing to announce."""
+        return self._with(True, lambda row: row.old, why)
+
+    def _with(self, loosening: bool, value: Callable[[Row], int], why: str) -> PushPlan:
+        # between old and new no two numbers come out of order
+        rows = (
+            replace(row, new=value(row), note=why) if row.is_moving and row.is_loosening is loosening else row
             for row in self.rows
-            if row.is_moving
         )
+        return replace(self, rows=tuple(rows))
+
+    def calls(self, system: System, *, alive: bool = False) -> tuple[Call, ...]:
+        """The transactions, in order; `alive`: push even a bundle of nothing, which says that the calibration lives."""
+        calls: list[Call] = []
+        source = self.provenance.as_tuple()
+        if self.tightening or alive:
+            calls.append(system.steward.push(tuple(change.as_tuple() for change in self.tightening), source))
+        if self.schedules:
+            calls.append(system.steward.schedule(tuple(change.as_tuple() for change in self.loosening), source))
+        return tuple(calls)
+
+
+def _change(row: Row) -> ParameterChange:
+    return ParameterChange(row.key.field, row.key.underlying, row.key.other, row.new)
 
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What a push did; `receipt` is None where there was nothing to change."""
+    """What a push did: a receipt for each transaction, none where there was nothing to change."""
 
     plan: PushPlan
-    receipt: Receipt | None
+    receipts: tuple[Receipt, ...]
+    executed: Receipt | None = None
+    """Of the bundle that had waited."""
 
 
 def targets(report: Report, underlyings: Mapping[str, int]) -> dict[Key, int]:
@@ -150,79 +150,9 @@ def targets(report: Report, underlyings: Mapping[str, int]) -> dict[Key, int]:
     return dict(sorted(values.items()))
 
 
-def plan_rows(
-    wanted: Mapping[Key, int],
-    current: Mapping[Key, int],
-    allowed: Mapping[Key, Allowed | None],
-    bounds: Mapping[Field, tuple[int, int]],
-    now: int,
-    names: Mapping[int, str],
-) -> tuple[Row, ...]:
-    """What a push would do to each number. `allowed` is None where only governance may move it."""
-    rows = {}
-    for key, target in wanted.items():
-        old, (minimum, maximum) = current[key], bounds[key.field]
-        new, note = _next_value(key.field, old, target, allowed[key], now)
-        rows[key] = Row(key, label(key, names), old, target, new, minimum, maximum, note)
-    pairs = [
-        (key, other)
-        for smaller, larger in _ORDERED
-        for key in rows
-        if key.field is smaller and (other := replace(key, field=larger)) in rows
-    ]
-    # What holds one pair back may break the next of a chain. It ends: numbers only ever go back to where they were.
-    while any(rows[key].new > rows[other].new for key, other in pairs):
-        for key, other in pairs:
-            rows[key], rows[other] = _in_order(rows[key], rows[other])
-    return tuple(rows.values())
-
-
-def _next_value(field: Field, old: int, target: int, allowed: Allowed | None, now: int) -> tuple[int, str]:
-    if target == old:
-        return old, "unchanged"
-    if allowed is None:
-        return old, "governance alone may move it"
-    if now < allowed.at:
-        return old, f"not before {datetime.fromtimestamp(allowed.at, UTC):%Y-%m-%d %H:%M} UTC"
-    new = min(max(target, allowed.minimum), allowed.maximum)
-    if new == target:
-        return new, ""
-    return new, f"target {shown(field, target)}, pushing {shown(field, new)} {STEP_LIMIT}"
-
-
-def _in_order(smaller: Row, larger: Row) -> tuple[Row, Row]:
-    """Two numbers that must stay in order; where one waits, the other goes no further than it allows."""
-    if smaller.new <= larger.new:
-        return smaller, larger
-    # both results lie between old and new, so that no step grows
-    low = min(smaller.new, max(larger.new, smaller.old))
-    high = max(larger.new, low)
-    return (
-        replace(smaller, new=low, note=smaller.note if low == smaller.new else f"held by {larger.key.field.key}"),
-        replace(larger, new=high, note=larger.note if high == larger.new else f"held by {smaller.key.field.key}"),
-    )
-
-
-def label(key: Key, names: Mapping[int, str]) -> str:
-    """`BTC tail_initial`, `BTC/ETH correlation_low`."""
-    if key.field.scope is Scope.COMMON:
-        return key.field.key
-    who = names[key.underlying] + (f"/{names[key.other]}" if key.other else "")
-    return f"{who} {key.field.key}"
-
-
-def shown(field: Field, value: int) -> str:
-    """A number as a person reads it, to five digits; large ones in millions or billions."""
-    human = float(field.decode(value))
-    for unit, name in ((1e9, "bn"), (1e6, "m")):
-        if abs(human) >= unit:
-            return f"{human / unit:.5g}{name}"
-    return f"{human:.5g}"
-
-
 def plan_push(system: System, report: Report) -> PushPlan:
     """Compare a report with the chain. PlimsollError if it is of another market, other assets or other horizons."""
-    chain, steward, parameters = system.chain, system.steward, system.risk_parameters
+    chain, parameters = system.chain, system.risk_parameters
     _require_market(system, report)
     wanted = targets(report, system.underlyings)
     head = chain.block()
@@ -237,21 +167,34 @@ def plan_push(system: System, report: Report) -> PushPlan:
     current = dict(zip(keys, read, strict=False))
     bounds = {f: (b.minimum, b.maximum) for f, b in zip(fields, read[len(keys) :], strict=False)}
     _require_horizons(report, read[-2], read[-1])
-    limits = chain.try_read_many(
-        [steward.allowed(int(key.field), key.underlying, key.other) for key in keys], head.number
-    )
     names = {number: name for name, number in system.underlyings.items()}
-    allowed = {key: _allowed(limit) for key, limit in zip(keys, limits, strict=True)}
-    rows = plan_rows(wanted, current, allowed, bounds, head.timestamp, names)
-    return PushPlan(rows, Provenance.of(report))
+    rows = plan_rows(wanted, current, _read_allowed(system, keys, head.number), bounds, head.timestamp, names)
+    waiting = read_waiting(system, head.number)
+    if waiting is not None and waiting.is_expired(head.timestamp):
+        waiting = None
+    overtaken = waiting is not None and waiting.is_overtaken(wanted)
+    return PushPlan(rows, Provenance.of(report), waiting, overtaken)
 
 
-def _allowed(limit: Any) -> Allowed | None:
-    if isinstance(limit, Reverted):
-        if limit.error == NOT_ALLOWED:
-            return None
-        raise limit
-    return Allowed(*limit)
+def _read_allowed(system: System, keys: Sequence[Key], block: int) -> dict[Key, Allowed | None]:
+    """What the steward allows of each number; None where only governance may move it."""
+    chain, steward = system.chain, system.steward
+    fields = sorted({key.field for key in keys})
+    limits = dict(zip(fields, chain.read_many([steward.limitsOf(int(field)) for field in fields], block), strict=True))
+    ids = [(int(key.field), key.underlying, key.other) for key in keys]
+    ranges = chain.try_read_many([steward.allowed(*one) for one in ids], block)
+    windows = chain.read_many([steward.windowOf(*one) for one in ids], block)
+    allowed: dict[Key, Allowed | None] = {}
+    for key, found, window in zip(keys, ranges, windows, strict=True):
+        if isinstance(found, Reverted):
+            if found.error != NOT_ALLOWED:
+                raise found
+            allowed[key] = None
+            continue
+        allowed[key] = Allowed(
+            found.minimum, found.maximum, found.allowedAt, budget_of(limits[key.field], window.anchor)
+        )
+    return allowed
 
 
 def _require_market(system: System, report: Report) -> None:
@@ -274,14 +217,54 @@ def _require_horizons(report: Report, initial: int, maintenance: int) -> None:
         )
 
 
-def send_push(system: System, plan: PushPlan, sender: Sender) -> PushResult:
-    """Send a planned push, all of it or nothing; without changes nothing is sent."""
-    if not plan.changes:
-        return PushResult(plan, None)
-    call = system.steward.push(tuple(change.as_tuple() for change in plan.changes), plan.provenance.as_tuple())
-    return PushResult(plan, system.chain.send(call, sender))
+def send_push(system: System, plan: PushPlan, sender: Sender, *, alive: bool = False) -> PushResult:
+    """Send a planned push: what tightens, all of it or nothing, then the announcement of what loosens."""
+    return PushResult(plan, tuple(system.chain.send(call, sender) for call in plan.calls(system, alive=alive)))
+
+
+def fitted(system: System, plan: PushPlan, sender: str, *, at: int | None = None) -> PushPlan:
+    """The plan going no further than the reference portfolios let it: what tightens is halved until the steward would
+    take it from `sender` (at unix second `at`, where the node can imagine that). Reverted if it refuses otherwise."""
+    for _ in range(HALVINGS):
+        if not plan.tightening:
+            return plan
+        call = system.steward.push(tuple(change.as_tuple() for change in plan.tightening), plan.provenance.as_tuple())
+        (answer,) = system.chain.try_read_many([call], sender=sender, time=at)
+        if not isinstance(answer, Reverted):
+            return plan
+        if answer.error != IMPACT:
+            raise answer
+        plan = plan.halved(False, why_held(answer))
+    raise PlimsollError("what tightens does too much to the reference portfolios; have governance move the numbers")
+
+
+def why_held(refusal: Reverted) -> str:
+    """Which reference portfolio keeps a bundle from going further."""
+    name = bytes.fromhex(str(refusal.arguments["name"])[2:]).rstrip(b"\0").decode(errors="replace")
+    return f"held by what it does to {name}"
+
+
+def ready(system: System, plan: PushPlan) -> Waiting | None:
+    """The bundle whose time has come, unless the report wants its numbers tighter than it would make them."""
+    waiting = plan.waiting
+    if waiting is None or plan.is_overtaken or not waiting.is_ready(system.chain.block().timestamp):
+        return None
+    return waiting
 
 
 def push(system: System, report: Report, sender: Sender) -> PushResult:
-    """Plan and send. Reverted if the steward refuses, PlimsollError if the report does not belong to this house."""
-    return send_push(system, plan_push(system, report), sender)
+    """Execute what has waited, plan, and send what the steward takes: all that is needed, again and again, unattended.
+
+    Reverted if the steward refuses, PlimsollError if the report does not belong to this house.
+    """
+    plan, executed, stuck = plan_push(system, report), None, False
+    if (waiting := ready(system, plan)) is not None:
+        try:
+            executed = execute(system, waiting, sender)
+        except Reverted:
+            stuck = True  # beyond its limits by now: another takes its place
+        plan = plan_push(system, report)
+    if stuck:
+        plan = replace(plan, is_overtaken=True)
+    result = send_push(system, fitted(system, plan, sender.address), sender)
+    return replace(result, executed=executed)

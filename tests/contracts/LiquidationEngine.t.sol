@@ -56,27 +56,28 @@ contract LiquidationEngineTest is Auctions {
         liquidation.flag(account, flagger);
     }
 
-    /// @notice PUSH: whoever was healthy a block ago is not flagged on numbers nobody could see.
-    function test_flag_revertsInTheBlockOfAPush() public {
-        setPrice(BTC, 45_500);
-        setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
-        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
+    /// @notice PUSH: whoever was healthy is not flagged in the block of a push, and whoever was not is: no push holds a flag off.
+    function test_flag_inTheBlockOfAPush() public {
+        setPrice(BTC, 47_000);
+        (int256 equity,, uint256 maintenance) = requirementsOf(account);
+        assertGt(equity, int256(maintenance));
+        riskParameters.applyBundle(change(Fields.TAIL_MAINTENANCE, BTC, 0, 36_000_000), provenance());
+        vm.expectRevert(
+            abi.encodeWithSelector(ILiquidationEngine.LiquidationNotLiquidatable.selector, account, equity, maintenance)
+        );
         liquidation.flag(account, flagger);
-        vm.warp(block.timestamp + 1);
-        // A push of the numbers as they are holds nobody off.
-        setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
+        setPrice(BTC, 45_500);
         liquidation.flag(account, flagger);
     }
 
-    /// @notice PUSH: nor is an account that is flagged already sold on them; in the next block it is.
-    function test_bid_revertsInTheBlockOfAPush() public {
+    /// @notice PUSH: a bid in the block of a push takes what it would have taken before.
+    function test_bid_inTheBlockOfAPush() public {
         flagAt(45_500);
-        setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
-        vm.prank(keeper);
-        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
-        liquidation.bid(account, keeperAccount, WAD, ANY_PRICE, ANY_NONCE);
-        vm.warp(block.timestamp + 1);
-        bid(account, WAD);
+        uint256 state = vm.snapshot();
+        ILiquidationEngine.Bid memory without = bid(account, WAD);
+        vm.revertTo(state);
+        riskParameters.applyBundle(change(Fields.TAIL_MAINTENANCE, BTC, 0, 36_000_000), provenance());
+        assertEq(abi.encode(bid(account, WAD)), abi.encode(without));
     }
 
     /// @notice An auction nobody ended is no standing offer at the highest discount: it lapses, and begins anew.

@@ -218,12 +218,16 @@ contract LiquidationEngineProtectionTest is Auctions {
         assertEq(liquidation.auctionOf(account).startedAt, 0);
     }
 
-    /// @notice PUSH holds for protective auctions, too.
-    function test_flag_notInTheBlockOfAPush() public {
+    /// @notice PUSH holds for protective auctions, too: what they begin at moves with the ramp.
+    function test_flag_notByAPushInItsBlock() public {
         _protect(TRIGGER, DISCOUNT);
-        setPrice(BTC, 46_500);
-        setParameter(Fields.HALF_SPREAD, BTC, 0, 301);
-        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
+        setPrice(BTC, 47_500);
+        cheats.expectPartialRevert(ILiquidationEngine.LiquidationNotLiquidatable.selector);
+        liquidation.flag(account, flagger);
+        riskParameters.applyBundle(change(Fields.TAIL_MAINTENANCE, BTC, 0, 36_000_000), provenance());
+        cheats.expectPartialRevert(ILiquidationEngine.LiquidationNotLiquidatable.selector);
+        liquidation.flag(account, flagger);
+        pass(3 hours);
         liquidation.flag(account, flagger);
     }
 

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from plimsoll.calibration import CalibrationConfig, Report, calibrate
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Receipt, Sender
 from plimsoll.chain.deploy import deploy
@@ -18,6 +21,7 @@ from plimsoll.chain.orders import make_order, settle_trade, worst_price
 from plimsoll.chain.system import CASH, System
 from plimsoll.chain.toolchain import ROOT
 from plimsoll.config import Config, Profile
+from plimsoll.market.series import make_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,6 +97,25 @@ def undo(chain: Chain) -> Iterator[None]:
     """Leave the chain as it was."""
     with chain.snapshot():
         yield
+
+
+@pytest.fixture(scope="session")
+def make_report() -> Callable[..., Report]:
+    """A real calibration, of two years of made-up hourly prices: by seed, market and names."""
+
+    @cache
+    def make(seed: int = 1, market: str = "2020-03", names: tuple[str, ...] = ("BTC", "ETH")) -> Report:
+        random = np.random.default_rng(seed)
+        common = random.standard_t(4, 17_520) * 0.006
+        series = {}
+        for name in names:
+            returns = common + random.standard_t(4, 17_520) * 0.003
+            series[name] = make_series(
+                name, np.arange(17_520) * 3_600 + 1_577_836_800, 100 * np.exp(np.cumsum(returns))
+            )
+        return calibrate(market, series, CalibrationConfig(8 * 3_600, 2 * 3_600))
+
+    return make
 
 
 @pytest.fixture

@@ -117,6 +117,13 @@ def test_auction_is_in_the_order_of_the_contract() -> None:
     assert equities.auction.as_tuple(equities.ids)[4] == 0
 
 
+def test_limits_leave_a_budget_of_steps_in_a_window() -> None:
+    fields = Config.load().profile("crypto").fields
+    assert fields[Field.TAIL_INITIAL].limits() == (250_000, 100_000, 43_200, False, 500_000, 200_000, 604_800)
+    assert fields[Field.CORRELATION_LOW].limits() == (100_000, 100_000, 43_200, True, 200_000, 200_000, 604_800)
+    assert fields[Field.OFFSET].limits() is None
+
+
 def test_encode_leaves_whole_integers_alone() -> None:
     for field in Field:
         assert [field.encode(field.decode(encoded)) for encoded in (-7, 0, 2_000_001)] == [-7, 0, 2_000_001]
@@ -128,6 +135,21 @@ def test_fields_are_those_of_the_contracts() -> None:
         name: int(number) for name, number in re.findall(r"Field internal constant (\w+) = Field.wrap\((\d+)\)", text)
     }
     assert {field.name: field.value for field in Field} == onchain
+
+
+def test_direction_is_that_of_the_contracts() -> None:
+    text = (DEFAULT_PATH.parent / "contracts" / "types" / "Field.sol").read_text()
+
+    def mask(name: str) -> int:
+        terms = re.search(rf"constant {name} = ([^;]*);", text)
+        assert terms is not None
+        pairs = (term.split("<<") for term in terms[1].split("|"))
+        return sum(int(bits.strip(), 0) << int(shift) for bits, shift in pairs)
+
+    looser_up, neutral = mask("LOOSER_UP"), mask("NEUTRAL")
+    for field in Field:
+        expected = 0 if neutral >> field & 1 else -1 if looser_up >> field & 1 else 1
+        assert field.direction == expected, field
 
 
 def test_encode_refuses_what_does_not_fit() -> None:
@@ -184,6 +206,14 @@ def test_starting_at_changes_only_first_answers() -> None:
         ("tick = 1_000 }", "tick = 0.000000015 }", r"BTC\.options\.tick: .* more than 8 decimals"),
         ("surface_rho = -0.25", "surface_rho = -0.96", r"underlying\.surface_rho: -0\.96 is outside its bounds"),
         (', underlying = "ETH"', ', underlying = "DOGE"', r"assets\.WETH\.underlying: no underlying 'DOGE'"),
+        ('ramp = "6h"', 'ramp = "8d"', r"governance\.ramp: expected 0\.25 to 168 hours"),
+        ('loosening_delay = "1d"', 'loosening_delay = "30m"', r"governance\.loosening_delay: expected 1 to 336 hours"),
+        ("age_cap = 1.5", "age_cap = 0.5", r"governance\.age_cap: 0\.5 is below 1"),
+        ("budget_steps = 2", "budget_steps = 0", r"governance\.budget_steps: 0 is below 1"),
+        ('window = "7d"', 'window = "7 days"', r"governance\.window: expected a duration"),
+        ('{ kind = "perpetual", size = 1 }', '{ kind = "future", size = 1 }', r"long\.legs\[0\]\.kind: expected"),
+        ('{ kind = "perpetual", size = 1 }', '{ kind = "perpetual", size = 0 }', r"long\.legs\[0\]\.size: .* is none"),
+        ('[{ kind = "perpetual", size = 1 }]', "[]", r"references\.long\.legs: expected 1 to 8, not 0"),
         ("[networks.local]", "[networks.local", "not valid TOML"),
     ],
 )  # fmt: skip

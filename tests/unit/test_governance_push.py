@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 from dataclasses import fields
 from decimal import Decimal
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from plimsoll.calibration.report import AssetParameters
-from plimsoll.chain.fields import Field, Key, Scope, fields_of
-from plimsoll.governance.push import Allowed, Row, label, plan_rows, shown
+from plimsoll.chain.fields import Field, Key, ParameterChange, Scope, fields_of
+from plimsoll.governance.pending import Waiting
+from plimsoll.governance.push import Provenance, PushPlan
+from plimsoll.governance.rows import Allowed, Row, budget_of, label, plan_rows, shown
 
 TAIL = Key(Field.TAIL_INITIAL, 1)
 FLOOR, STRESS = Key(Field.VOLATILITY_FLOOR, 1), Key(Field.VOLATILITY_STRESS, 1)
@@ -72,6 +76,96 @@ def test_plan_rows_keeps_pairs_in_order_within_their_steps(
             assert rows[key] == old[key]
     if not floor_waits and not stress_waits:
         assert rows == wanted
+
+
+def test_plan_rows_says_frozen_where_nothing_is_allowed() -> None:
+    only = row(3_000_000, 3_100_000, Allowed(3_000_001, 3_000_000, 0))
+    assert (only.is_moving, only.note) == (False, "frozen, or outside its bounds by more than a step")
+
+
+SOURCE = Provenance(bytes(32), bytes(32), bytes(32), 1, 0)
+WIDE = Allowed(-(10**9), 10**9, 0)
+
+
+def plan(moves: dict[Key, tuple[int, int]], waiting: Waiting | None = None, overtaken: bool = False) -> PushPlan:
+    """A plan that makes each number what it should become; moves are {key: (old, new)}."""
+    wanted, old = ({key: pair[side] for key, pair in moves.items()} for side in (1, 0))
+    rows = plan_rows(wanted, old, dict.fromkeys(moves, WIDE), BOUNDS, NOW, NAMES)
+    return PushPlan(rows, SOURCE, waiting, overtaken)
+
+
+def waiting_for(*changes: ParameterChange) -> Waiting:
+    return Waiting(b"\1" * 32, NOW + 10, NOW + 20, changes, (bytes(32), bytes(32), bytes(32), 1, 0))
+
+
+LOW, RHO = Key(Field.CORRELATION_LOW, 1, 2), Key(Field.SURFACE_RHO, 1)
+
+
+def test_plan_tightens_at_once_and_loosens_later() -> None:
+    made = plan({TAIL: (3, 4), FLOOR: (5, 4), LOW: (7, 6), STRESS: (8, 8), RHO: (-2, -9)})
+    assert {change.key: change.value for change in made.tightening} == {TAIL: 4, LOW: 6, RHO: -9}
+    assert {change.key: change.value for change in made.loosening} == {FLOOR: 4}
+    assert (made.schedules, made.is_empty) == (True, False)
+    assert plan({TAIL: (3, 3)}).is_empty
+    # the low correlation going up and volume going up are less margin
+    up = plan({LOW: (6, 7), Key(Field.AVERAGE_DAILY_VOLUME, 1): (6, 7)})
+    assert (len(up.tightening), len(up.loosening)) == (0, 2)
+
+
+def test_plan_leaves_what_waits_alone_unless_it_is_overtaken() -> None:
+    waiting = waiting_for(ParameterChange(Field.VOLATILITY_FLOOR, 1, 0, 4))
+    assert not plan({FLOOR: (5, 3)}, waiting).schedules
+    assert plan({FLOOR: (5, 3)}, waiting).is_empty
+    replaced = plan({FLOOR: (5, 5)}, waiting, overtaken=True)
+    assert (replaced.schedules, replaced.loosening) == (True, ())
+
+
+def test_waiting_is_overtaken_by_a_report_that_wants_more_margin() -> None:
+    waiting = waiting_for(
+        ParameterChange(Field.VOLATILITY_FLOOR, 1, 0, 4), ParameterChange(Field.CORRELATION_LOW, 1, 2, 7)
+    )
+    assert not waiting.is_overtaken({FLOOR: 4, LOW: 7})
+    assert not waiting.is_overtaken({FLOOR: 3, LOW: 9, TAIL: 10**6})
+    assert waiting.is_overtaken({FLOOR: 5, LOW: 7})
+    assert waiting.is_overtaken({FLOOR: 4, LOW: 6})
+    assert [waiting.is_ready(NOW + t) for t in (9, 10, 20, 21)] == [False, True, True, False]
+    assert [waiting.is_expired(NOW + t) for t in (9, 20, 21)] == [False, False, True]
+
+
+def test_halved_goes_half_as_far_and_keeps_order() -> None:
+    draw = np.random.default_rng(5)
+    cap = Key(Field.VOLATILITY_CAP, 1)
+    for _ in range(300):
+        old, new = (sorted(map(int, draw.integers(0, 40, 3))) for _ in range(2))
+        made = plan(dict(zip((FLOOR, STRESS, cap), zip(old, new, strict=True), strict=True)))
+        for loosening in (False, True):
+            half = made.halved(loosening, "held")
+            values = [row.new for row in half.rows]
+            assert values == sorted(values)
+            for before, after in zip(made.rows, half.rows, strict=True):
+                moved = before.new - before.old
+                if before.is_moving and before.is_loosening is loosening:
+                    assert abs(after.new - after.old) == abs(moved) // 2
+                    assert (after.new - after.old) * moved >= 0
+                    assert after.note == "held"
+                else:
+                    assert after == before
+            none = made.without_loosening("no")
+            assert (none.loosening, none.tightening) == ((), made.tightening)
+
+
+@pytest.mark.parametrize(
+    ("absolute", "anchor", "budget"),
+    [
+        (True, 400, (397, 405)),
+        (False, 4_000_000, (3_200_000, 6_000_000)),
+        (False, -100, (-120, -50)),
+        (False, 0, (-1, 1)),
+    ],
+)
+def test_budget_is_what_the_steward_makes_of_it(absolute: bool, anchor: int, budget: tuple[int, int]) -> None:
+    up, down = (5, 3) if absolute else (500_000, 200_000)
+    assert budget_of(SimpleNamespace(absolute=absolute, budgetUp=up, budgetDown=down), anchor) == budget
 
 
 RATES = [Key(field, 1) for field in (Field.TIER_RATE_1, Field.TIER_RATE_2, Field.TIER_RATE_3, Field.TIER_RATE_4)]

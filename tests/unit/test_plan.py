@@ -13,6 +13,7 @@ from plimsoll.chain.plan import (
     FUNCTION_ROLES,
     GOVERNOR,
     GUARDIAN,
+    MONITOR,
     REPORTER,
     STEWARD,
     Call,
@@ -91,6 +92,7 @@ def test_handover_leaves_the_deployer_nothing() -> None:
         (GOVERNOR, ADMINISTRATOR),
         (STEWARD, ADMINISTRATOR),
         (STEWARD, Ref("steward")),
+        (MONITOR, Ref("coverage_monitor")),
         (CALIBRATOR, CALIBRATING),
         (REPORTER, REPORTING),
         (GUARDIAN, GUARDING),
@@ -102,6 +104,27 @@ def test_handover_gives_up_administration_last() -> None:
     last = make_plan(profile, DEPLOYER, BEGUN).steps[-1]
     assert isinstance(last, Call)
     assert (last.function, last.arguments) == ("renounceRole", (ADMIN, DEPLOYER))
+
+
+def test_make_plan_sets_every_reference_portfolio_of_every_underlying() -> None:
+    profile = Config.load().profile("crypto")
+    steps = [step for step in make_plan(profile, DEPLOYER, BEGUN).steps if isinstance(step, Call)]
+    set_ = [step for step in steps if step.function == "setReference"]
+    assert [step.arguments[0] for step in set_] == list(range(14))
+    assert {step.arguments[1][1] for step in set_} == {1, 2}
+    names = [step.arguments[1][0].rstrip(b"\0").decode() for step in set_[:7]]
+    assert names == ["long", "short", "straddle", "strangle", "collar", "basis", "collateral"]
+    _, underlying, rise, fall, legs = set_[4].arguments[1]
+    month = 30 * 86_400
+    assert (underlying, rise, fall) == (1, 400_000, 200_000)
+    assert legs == [(0, 10**6, 0, 0), (3, 10**6, 900_000, month), (2, -(10**6), 1_100_000, month)]
+    # the steward measures with the margin engine, and governance goes by before the first numbers
+    ids = [step.id for step in steps]
+    assert ids.index("steward.engine") < ids.index("parameters")
+    ramp = next(step for step in steps if step.id == "ramp")
+    assert ramp.arguments == (6 * 3_600,)
+    age = next(step for step in steps if step.id == "age")
+    assert age.arguments == (14 * 86_400, 50_000, 1_500_000)
 
 
 def test_every_function_of_a_role_is_mapped() -> None:
@@ -120,6 +143,7 @@ def test_guardian_may_stop_things_and_start_none() -> None:
     assert by_guardian == {
         "price_oracle": ("cancelPriceFeed", "cancelSequencerFeed"),
         "volatility_oracle": ("cancelVolatilityFeed",),
+        "steward": ("veto", "freezeField", "freezeMarket"),
         "clearing_house": ("pause", "unpause"),
     }
 

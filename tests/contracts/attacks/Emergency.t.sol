@@ -20,25 +20,27 @@ contract EmergencyTest is Coalition {
 
     /// @notice Attack: a calibrator in league with a liquidator doubles the tails, flags whoever is below the new maintenance margin
     /// and buys it, in one block, before anybody can bring money.
-    /// Fails (PUSH): nobody is flagged in the block of a push. In the next the owner has had his chance, and used it.
+    /// Fails (PUSH): in the block of the push nothing has moved. The owner has hours in which to see it coming.
     function test_pushThenLiquidateInOneBlock() public {
         uint64 liquidator = member("attacker", 1_000_000);
         setPrice(BTC, 46_000);
         (int256 equity,, uint256 maintenance) = requirementsOf(account);
-        assertGt(equity, int256(maintenance), "healthy enough before");
+        assertGt(equity, int256(maintenance), "healthy before");
         int256 before_ = wealth();
-        setParameter(Fields.TAIL_MAINTENANCE, BTC, 0, 7_200_000);
-        (equity,, maintenance) = requirementsOf(account);
-        assertLt(equity, int256(maintenance), "and not after");
-        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
+        riskParameters.applyBundle(change(Fields.TAIL_MAINTENANCE, BTC, 0, 7_200_000), provenance());
+        vm.expectRevert(
+            abi.encodeWithSelector(ILiquidationEngine.LiquidationNotLiquidatable.selector, account, equity, maintenance)
+        );
         liquidation.flag(account, liquidator);
-        vm.prank(house.ownerOf(liquidator));
-        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
-        liquidation.bid(account, liquidator, WAD, ANY_PRICE, ANY_NONCE);
-        deposit(account, CASH, 5000e6);
 
-        pass(12);
+        pass(20 minutes);
+        (,, uint256 later) = requirementsOf(account);
+        assertGt(later, maintenance, "on its way");
+        assertLt(later, maintenance * 11 / 10, "but slowly");
+        deposit(account, CASH, 5000e6);
+        pass(6 hours);
         (equity,, maintenance) = requirementsOf(account);
+        assertLt(equity - 5000e18, int256(maintenance), "it would have been liquidated");
         vm.expectRevert(
             abi.encodeWithSelector(ILiquidationEngine.LiquidationNotLiquidatable.selector, account, equity, maintenance)
         );
@@ -47,21 +49,13 @@ contract EmergencyTest is Coalition {
     }
 
     /// @notice Attack: a push in every block, so that nobody is ever flagged, least of all the calibrator's own account.
-    /// Fails: a bundle that changes no number is no push, and each number may be changed once in its interval (12 hours as
-    /// configured): a block here and there can be had, not all of them.
+    /// Fails: flags and bids ask nothing of pushes.
     function test_pushThenLiquidateInOneBlock_aPushInEveryBlock() public {
         uint64 own = member("attacker", 10_000);
         trade(own, makerAccount, btcPerpetual, 1.6e18, 50_000e18);
         setPrice(BTC, 43_500);
+        riskParameters.applyBundle(change(Fields.TAIL_MAINTENANCE, BTC, 0, 3_700_000), provenance());
         liquidation.flag(account, keeperAccount);
-        setParameter(Fields.TAIL_MAINTENANCE, BTC, 0, 3_700_000);
-        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
-        liquidation.flag(own, keeperAccount);
-
-        pass(12);
-        setParameter(Fields.TAIL_MAINTENANCE, BTC, 0, 3_700_000); // what it is already
-        (, uint64 at,) = riskParameters.latest();
-        assertEq(at, block.timestamp, "a bundle");
         liquidation.flag(own, keeperAccount);
         bid(own, WAD);
         bid(account, WAD);
@@ -70,21 +64,20 @@ contract EmergencyTest is Coalition {
 
     /// @notice Attack: a liquidator flags an account, leaves its auction open once it has recovered, and waits for the push that
     /// takes it below maintenance again, to bid at the highest discount before anybody else can look.
-    /// Fails: not in the block of the push; and the auction has lapsed, so its discount begins at zero.
+    /// Fails: not in the block of the push; and by the time that the ramp leads there, the auction has lapsed, so its discount begins
+    /// at zero.
     function test_pushThenLiquidateInOneBlock_onAnAuctionNobodyEnded() public {
         uint64 liquidator = member("attacker", 1_000_000);
         setPrice(BTC, 43_500);
         liquidation.flag(account, liquidator);
         setPrice(BTC, 46_000);
-        pass(1 hours);
-        setPrice(BTC, 46_000);
         int256 before_ = wealth();
-        setParameter(Fields.TAIL_MAINTENANCE, BTC, 0, 7_200_000);
+        riskParameters.applyBundle(change(Fields.TAIL_MAINTENANCE, BTC, 0, 7_200_000), provenance());
         vm.prank(house.ownerOf(liquidator));
-        vm.expectRevert(ILiquidationEngine.LiquidationInBlockOfPush.selector);
+        cheats.expectPartialRevert(ILiquidationEngine.LiquidationNotLiquidatable.selector);
         liquidation.bid(account, liquidator, WAD, ANY_PRICE, ANY_NONCE);
 
-        pass(12);
+        pass(6 hours);
         vm.prank(house.ownerOf(liquidator));
         vm.expectRevert(abi.encodeWithSelector(ILiquidationEngine.LiquidationNotFlagged.selector, account));
         liquidation.bid(account, liquidator, WAD, ANY_PRICE, ANY_NONCE);

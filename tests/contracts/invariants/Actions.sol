@@ -18,7 +18,6 @@ contract Actions is Money, Liquidations, Governance {
 
     constructor() {
         _setLimits();
-        // Nobody is flagged in the block in which parameters were set.
         _passTime(12);
         _listSeries();
         _openPositions();
@@ -94,6 +93,8 @@ contract Actions is Money, Liquidations, Governance {
 
     function _fillGovernance() private {
         _add(push, 5);
+        _add(schedule, 3);
+        _add(execute, 2);
         _add(setTails, 2);
         _add(pause, 2);
         _add(unpause, 1);

@@ -7,6 +7,7 @@ import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol"
 import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
 import { IPriceOracle } from "contracts/interfaces/IPriceOracle.sol";
 import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
+import { Margin } from "contracts/types/Margin.sol";
 import { ParameterChange } from "contracts/types/ParameterChange.sol";
 
 /// @notice A calibrator that pushes what it may and what it may not, a guardian that pauses, governance with its settings, and
@@ -14,19 +15,47 @@ import { ParameterChange } from "contracts/types/ParameterChange.sol";
 abstract contract Governance is World {
     int32 internal constant LOWEST_TAIL = 1_500_000;
     int32 internal constant HIGHEST_TAIL = 20_000_000;
+    uint256 private constant WINDOW = 1 days;
+
+    /// @dev What a push must not touch. @param heldDown Whether the maintenance requirement is no more than the initial one, which
+    /// may move at once.
+    struct Seen {
+        int256 equity;
+        uint256 maintenance;
+        bool heldDown;
+        bool flaggable;
+    }
+
+    /// @dev The window of a number, kept apart from the steward's own.
+    struct Window {
+        uint256 beganAt;
+        int256 anchor;
+    }
+
+    mapping(bytes32 number => Window) private _windows;
+    /// @dev The changes that wait, encoded.
+    bytes private _scheduled;
 
     function _setLimits() internal {
         steward.setMarket(MARKET);
-        IParameterSteward.Limits memory limits =
-            IParameterSteward.Limits({ stepUp: 100_000, stepDown: 100_000, minimumInterval: 1 hours, absolute: false });
+        IParameterSteward.Limits memory limits = IParameterSteward.Limits({
+            stepUp: 100_000,
+            stepDown: 100_000,
+            minimumInterval: 1 hours,
+            absolute: false,
+            budgetUp: 250_000,
+            budgetDown: 150_000,
+            window: uint32(WINDOW)
+        });
+        steward.setLooseningDelay(1 hours);
         for (uint256 i; i < 3; ++i) {
             steward.setLimits(_pushable(i), limits);
         }
         manager.grantRole(1, calibrator, 0);
-        bytes4[] memory selectors = new bytes4[](1);
-        selectors[0] = steward.push.selector;
+        bytes4[] memory selectors = new bytes4[](2);
+        (selectors[0], selectors[1]) = (steward.push.selector, steward.schedule.selector);
         manager.setTargetFunctionRole(address(steward), selectors, 1);
-        selectors[0] = riskParameters.applyBundle.selector;
+        (selectors[0], selectors[1]) = (riskParameters.applyBundle.selector, riskParameters.measureAtTarget.selector);
         manager.setTargetFunctionRole(address(riskParameters), selectors, 2);
         manager.grantRole(2, address(steward), 0);
         manager.grantRole(2, address(this), 0);
@@ -40,30 +69,82 @@ abstract contract Governance is World {
 
     // ─── Parameters
 
-    /// @dev BOUNDS: the steward moves by its steps and inside the bounds, or not at all. PUSH: in the same block nobody who was
-    /// healthy is liquidated.
+    /// @dev BOUNDS: the steward moves up by its steps, within its budget and inside the bounds, or not at all.
     function push() internal {
-        ParameterChange[] memory changes = new ParameterChange[](1);
-        changes[0].field = _pushable(_draw(3));
-        changes[0].underlying = _underlying();
+        ParameterChange[] memory changes = _someChange();
         int256 before_ = _valueOf(changes[0]);
-        // A step is a tenth: half of the attempts go further.
-        changes[0].value = int32(_between(before_ * 8 / 10, before_ * 12 / 10));
-        bool[] memory healthy = _healthy();
+        Seen[] memory seen = _look();
         vm.prank(calibrator);
         try steward.push(changes, provenance()) {
             _count("push", true);
-            int256 now_ = _valueOf(changes[0]);
-            bool small = now_ <= before_ * 11 / 10 + 1 && now_ >= before_ * 9 / 10 - 1;
-            _judge("BOUNDS", small, "a step larger than its limit");
-            _judgePush(healthy);
+            _judge("BOUNDS", _valueOf(changes[0]) >= before_, "a push that loosens");
+            _judgeMove(changes[0], before_);
+            _judgePush(seen);
         } catch {
             _count("push", false);
             _judge("BOUNDS", _valueOf(changes[0]) == before_, "a refused push moved a number");
         }
     }
 
-    /// @dev Governance is bound by the bounds, and by the block. What it sets would leave nobody solvent for long, so it is
+    /// @dev What lowers margin is announced, and now and then vetoed.
+    function schedule() internal {
+        ParameterChange[] memory changes = _someChange();
+        vm.prank(calibrator);
+        try steward.schedule(changes, provenance()) {
+            _count("schedule", true);
+            _scheduled = abi.encode(changes);
+            if (!_chance(20)) return;
+            steward.veto();
+            _judge("BOUNDS", steward.pending().bundle == 0, "a vetoed bundle waits");
+        } catch {
+            _count("schedule", false);
+        }
+    }
+
+    function execute() internal {
+        if (_scheduled.length == 0) return;
+        ParameterChange[] memory changes = abi.decode(_scheduled, (ParameterChange[]));
+        int256 before_ = _valueOf(changes[0]);
+        IParameterSteward.Pending memory pending = steward.pending();
+        bool inTime = pending.bundle != 0 && vm.getBlockTimestamp() >= pending.readyAt
+            && vm.getBlockTimestamp() <= pending.expiresAt;
+        Seen[] memory seen = _look();
+        vm.prank(house.ownerOf(_someone()));
+        try steward.execute(changes, provenance()) {
+            _count("execute", true);
+            _judge("BOUNDS", inTime, "executed out of time, or vetoed");
+            _judgeMove(changes[0], before_);
+            _judgePush(seen);
+        } catch {
+            _count("execute", false);
+            _judge("BOUNDS", _valueOf(changes[0]) == before_, "a refused bundle moved a number");
+        }
+    }
+
+    /// @dev A step is a tenth: half of the attempts go further.
+    function _someChange() private returns (ParameterChange[] memory changes) {
+        changes = new ParameterChange[](1);
+        changes[0].field = _pushable(_draw(3));
+        changes[0].underlying = _underlying();
+        int256 before_ = _valueOf(changes[0]);
+        changes[0].value = int32(_between(before_ * 8 / 10, before_ * 12 / 10));
+    }
+
+    /// @dev BOUNDS: by a step at most, and no further than a budget from where the window began.
+    function _judgeMove(ParameterChange memory changed, int256 before_) private {
+        int256 value = _valueOf(changed);
+        if (value == before_) return;
+        Window storage window = _windows[keccak256(abi.encode(changed.field, changed.underlying))];
+        if (vm.getBlockTimestamp() >= window.beganAt + WINDOW) {
+            (window.beganAt, window.anchor) = (vm.getBlockTimestamp(), before_);
+        }
+        bool small = value <= before_ * 11 / 10 + 1 && value >= before_ * 9 / 10 - 1;
+        _judge("BOUNDS", small, "a step larger than its limit");
+        bool within = value <= window.anchor * 125 / 100 + 1 && value >= window.anchor * 85 / 100 - 1;
+        _judge("BOUNDS", within, "a budget overdrawn");
+    }
+
+    /// @dev Governance is bound by the bounds, and by the ramp. What it sets would leave nobody solvent for long, so it is
     /// taken back once judged.
     function setTails() internal {
         uint16 underlying = _underlying();
@@ -75,11 +156,11 @@ abstract contract Governance is World {
         for (uint256 i; i < 2; ++i) {
             former[i] = ParameterChange(changes[i].field, underlying, 0, int32(_valueOf(changes[i])));
         }
-        bool[] memory healthy = _healthy();
+        Seen[] memory seen = _look();
         try riskParameters.applyBundle(changes, provenance()) {
             _count("set tails", true);
             _judge("BOUNDS", within, "a number beyond its bounds");
-            _judgePush(healthy);
+            _judgePush(seen);
             riskParameters.applyBundle(former, provenance());
         } catch {
             _count("set tails", false);
@@ -90,16 +171,34 @@ abstract contract Governance is World {
         return riskParameters.get(change.field, change.underlying, change.other);
     }
 
-    /// @dev Who is above initial margin before a push; nobody while there are no prices. Where there is an auction its
-    /// owner has just saved his account, and nobody has ended it yet.
-    function _healthy() private returns (bool[] memory healthy) {
-        if (!isPriced()) return healthy;
+    /// @dev Everybody before a push; nobody while there are no prices. Where there is an auction its owner has just saved his
+    /// account, and nobody has ended it yet.
+    function _look() private returns (Seen[] memory seen) {
+        if (!isPriced()) return seen;
         _saveSomebody();
-        healthy = new bool[](accounts.length);
-        for (uint256 i; i < healthy.length; ++i) {
-            (int256 equity, uint256 requirement,) = engine.initialMarginOf(accounts[i]);
-            healthy[i] = equity >= int256(requirement);
+        seen = new Seen[](accounts.length);
+        bool[] memory flaggable = _flaggable();
+        for (uint256 i; i < seen.length; ++i) {
+            Margin memory margin = engine.marginOf(accounts[i]);
+            seen[i] = Seen(
+                margin.equity, margin.maintenance.total, margin.maintenance.total == margin.initial.total, flaggable[i]
+            );
         }
+    }
+
+    function _flaggable() private returns (bool[] memory) {
+        return abi.decode(_imagine(abi.encodeCall(this.imagineFlags, ())), (bool[]));
+    }
+
+    /// @dev Only for `_imagine`: whom the keeper could flag now.
+    function imagineFlags() external {
+        bool[] memory flaggable = new bool[](accounts.length);
+        for (uint256 i; i < flaggable.length; ++i) {
+            try liquidation.flag(accounts[i], keeper) {
+                flaggable[i] = true;
+            } catch { }
+        }
+        _undo(abi.encode(flaggable));
     }
 
     /// @dev To just above initial margin, the first account in an auction that can be.
@@ -113,21 +212,35 @@ abstract contract Governance is World {
         }
     }
 
-    function _judgePush(bool[] memory healthy) private {
-        for (uint256 i; i < healthy.length; ++i) {
-            if (!healthy[i] || accounts[i] == keeper) continue;
-            try liquidation.flag(accounts[i], keeper) {
-                _judge("PUSH", false, "flagged in the block of a push");
-            } catch {
-                _judge("PUSH", true, "");
-            }
-            if (!_isInAuction(accounts[i])) continue;
+    /// @dev PUSH: in the block of a push no mark moves and no maintenance requirement rises; so whoever could not be flagged
+    /// can't be, and whoever could can be still.
+    function _judgePush(Seen[] memory seen) private {
+        if (seen.length == 0) return;
+        bool[] memory flaggable = _flaggable();
+        for (uint256 i; i < seen.length; ++i) {
+            Margin memory margin = engine.marginOf(accounts[i]);
+            _judge("PUSH", margin.equity == seen[i].equity, "a mark moved in the block of a push");
+            if (seen[i].heldDown) continue;
+            uint256 maintenance = margin.maintenance.total;
+            // What OptionBook adds for its own rounding is taken at the initial range.
+            uint256 rounding = 1e15 + seen[i].maintenance / 1e6;
+            _judge("PUSH", maintenance <= seen[i].maintenance + rounding, "maintenance rose in the block of a push");
+            _judge("PUSH", seen[i].flaggable || !flaggable[i], "flagged by a push");
+            bool held = flaggable[i] || !seen[i].flaggable || maintenance < seen[i].maintenance;
+            _judge("PUSH", held, "a push held a flag off");
+            if (!_isSaved(accounts[i], margin)) continue;
             _count("push into an auction", true);
             vm.prank(house.ownerOf(keeper));
             try liquidation.bid(accounts[i], keeper, 1e12, type(int128).max, type(uint64).max) {
                 _judge("PUSH", false, "liquidated in the block of a push");
             } catch { }
         }
+    }
+
+    /// @dev In an auction, and healthy again.
+    function _isSaved(uint64 account, Margin memory margin) private view returns (bool) {
+        return _isInAuction(account) && account != keeper && !liquidation.auctionOf(account).protective
+            && margin.equity >= int256(margin.maintenance.total);
     }
 
     // ─── The guardian

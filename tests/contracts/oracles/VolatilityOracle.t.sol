@@ -9,7 +9,7 @@ import { IVolatilityOracle } from "contracts/interfaces/IVolatilityOracle.sol";
 import { VolatilityMath } from "contracts/libraries/VolatilityMath.sol";
 import { VolatilityOracle } from "contracts/oracles/VolatilityOracle.sol";
 import { FaultyFeed } from "contracts/testing/FaultyFeed.sol";
-import { FieldLibrary as Fields } from "contracts/types/Field.sol";
+import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
 
 contract VolatilityOracleTest is Oracles {
     uint16 private constant ETH = 2;
@@ -538,6 +538,81 @@ contract VolatilityOracleTest is Oracles {
     function test_price_gas() public {
         priceOracle.price(BTC);
         measure("price");
+    }
+
+    function _pushStress(int32 stress) private {
+        riskParameters.applyBundle(changes(Fields.VOLATILITY_STRESS, BTC, 0, stress), provenance());
+    }
+
+    /// @notice PUSH: tightening is in the live level at once, and gets into the maintenance level along the ramp.
+    function test_levels_followARampUp() public {
+        _pushStress(2e6);
+        (uint256 live, uint256 maintenance) = level();
+        assertEq(live, 1.1e18);
+        assertEq(maintenance, 0.9e18);
+        pass(3 hours);
+        volatilities.push(0.8e5);
+        (live, maintenance) = level();
+        assertEq(live, 1.1e18);
+        assertEq(maintenance, 1e18);
+        pass(3 hours);
+        volatilities.push(0.8e5);
+        (live, maintenance) = level();
+        assertEq(live, 1.1e18);
+        assertEq(maintenance, 1.1e18);
+    }
+
+    /// @notice PUSH, ORDER: loosening comes down along the ramp for both, and a push up onto it moves maintenance no more at once
+    /// than one onto a level way.
+    function test_levels_followARampDown() public {
+        _pushStress(0.4e6);
+        (uint256 live, uint256 maintenance) = level();
+        assertEq(live, 0.9e18);
+        assertEq(maintenance, 0.9e18);
+        pass(3 hours);
+        volatilities.push(0.8e5);
+        (live, maintenance) = level();
+        assertEq(live, 0.8e18);
+        assertEq(maintenance, 0.8e18);
+        _pushStress(2e6);
+        (live, maintenance) = level();
+        assertEq(live, 1.1e18);
+        assertEq(maintenance, 0.8e18);
+    }
+
+    /// @notice PUSH, ORDER: whatever is pushed and when, neither maintenance nor the mark moves in the block of a push, and live
+    /// is never below maintenance.
+    function testFuzz_levels_doNotMoveInTheBlockOfAPush(uint256[8] memory values, uint256[8] memory gaps) public {
+        Field[4] memory fields = [
+            Fields.VOLATILITY_STRESS, Fields.VOLATILITY_STRESS_WEIGHT, Fields.VOLATILITY_FLOOR, Fields.VOLATILITY_CAP
+        ];
+        for (uint256 i; i < 8; ++i) {
+            pass(gaps[i] % 4 hours);
+            volatilities.push(int256(0.2e5 + gaps[i] % 2e5));
+            if (gaps[i] % 3 == 0) volatilityOracle.poke(BTC, 1);
+            (uint256 live, uint256 maintenance) = level();
+            uint256 marked = mark();
+            int32 value = int32(int256(values[i] % 3e6));
+            try riskParameters.applyBundle(changes(fields[i % 4], BTC, 0, value), provenance()) { } catch { }
+            uint256 after_;
+            (live, after_) = level();
+            assertEq(after_, maintenance);
+            assertGe(live, after_);
+            assertEq(mark(), marked);
+        }
+    }
+
+    function test_levels_markIsCappedAlongTheRamp() public {
+        volatilities.push(3.5e5);
+        assertEq(mark(), 3.5e18);
+        riskParameters.applyBundle(changes(Fields.VOLATILITY_CAP, BTC, 0, 2e6), provenance());
+        assertEq(mark(), 3.5e18);
+        pass(3 hours);
+        volatilities.push(3.5e5);
+        assertEq(mark(), 3e18);
+        pass(3 hours);
+        volatilities.push(3.5e5);
+        assertEq(mark(), 2e18);
     }
 
     function test_levels_gas() public {

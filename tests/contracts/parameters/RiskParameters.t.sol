@@ -345,7 +345,8 @@ contract RiskParametersTest is Oracles {
         assertEq(Fields.CORRELATION_HIGH.read(pairs[0]), 1);
         assertEq(Fields.CORRELATION_HIGH.read(pairs[1]), 2);
         assertEq(Fields.CORRELATION_HIGH.read(pairs[2]), 12);
-        (uint256 word, uint256 word1) = riskParameters.wordsOf(BTC);
+        (uint256 live, uint256 word, uint256 word1) = riskParameters.levelWordsOf(BTC);
+        assertEq(live, words[0]);
         assertEq(word, words[0]);
         assertEq(word1, words[1]);
         assertEq(Fields.VOLATILITY_CAP.read(word), 4e6);

@@ -36,8 +36,10 @@ abstract contract Oracles is Test {
     address internal attacker = makeAddr("attacker");
 
     function setUp() public virtual {
-        vm.warp(START);
+        // Governance is older than the rest, so that `set` may look back.
+        vm.warp(START - 1 days);
         manager = new AccessManager(address(this));
+        vm.warp(START);
         riskParameters = new RiskParameters(address(manager));
         prices = new PushedFeed(address(manager), 8, "BTC / USD");
         volatilities = new PushedFeed(address(manager), 5, "BTC volatility");
@@ -93,10 +95,14 @@ abstract contract Oracles is Test {
         list[7] = ParameterChange(Fields.VOLATILITY_SHOCK_EXPONENT, underlying, 0, 0.45e6);
     }
 
-    /// @dev One number, with bounds as wide as they go.
+    /// @dev One number, with bounds as wide as they go, as if set so long ago that its ramp ends now.
     function set(Field field, uint16 underlying, uint16 other, int32 value) internal {
         riskParameters.setBounds(field, IRiskParameters.Bounds(type(int32).min, type(int32).max));
+        uint256 time = vm.getBlockTimestamp();
+        (, uint256 rampDuration,,,) = riskParameters.status();
+        vm.warp(time - rampDuration);
         riskParameters.applyBundle(changes(field, underlying, other, value), provenance());
+        vm.warp(time);
     }
 
     function changes(Field field, uint16 underlying, uint16 other, int32 value)
