@@ -99,8 +99,8 @@ class Field(IntEnum):
 
     @property
     def direction(self) -> int:
-        """1 where margin rises with it; −1 where it falls: with volume, with the notional a bracket ends at, with the low
-        correlation; 0 where it helps some accounts and costs others, or is no more than a time."""
+        """1 where margin rises with it; −1 where it falls: with volume, with the notional a bracket ends at, with the
+        low correlation; 0 where it helps some accounts and costs others, or is no more than a time."""
         return 0 if self in _NEUTRAL else -1 if self in _LOOSER_UP else 1
 
     @property

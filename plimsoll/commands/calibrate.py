@@ -101,7 +101,7 @@ def command(
         loaded = load_market(market, data)
         name, assets, config = market, loaded.histories(), CalibrationConfig.for_market(loaded.market)
     else:
-        assets, config = _load_files(files, stamp), CalibrationConfig()
+        assets, config = load_files(files, stamp), CalibrationConfig()
         name = "-".join(sorted(assets))
     given = {
         "initial_horizon": initial_horizon,
@@ -116,7 +116,8 @@ def command(
     click.echo(f"report {path}  keccak256 {report.hash}")
 
 
-def _load_files(files: tuple[str, ...], stamp: str) -> dict[str, Series]:
+def load_files(files: tuple[str, ...], stamp: str) -> dict[str, Series]:
+    """Price files as a command line names them; `stamp`: open or close. PlimsollError for the first fault."""
     from plimsoll.market import load_series
 
     assets: dict[str, Series] = {}

@@ -153,7 +153,7 @@ def targets(report: Report, underlyings: Mapping[str, int]) -> dict[Key, int]:
 def plan_push(system: System, report: Report) -> PushPlan:
     """Compare a report with the chain. PlimsollError if it is of another market, other assets or other horizons."""
     chain, parameters = system.chain, system.risk_parameters
-    _require_market(system, report)
+    require_market(system, report.market)
     wanted = targets(report, system.underlyings)
     head = chain.block()
     keys = list(wanted)
@@ -168,7 +168,7 @@ def plan_push(system: System, report: Report) -> PushPlan:
     bounds = {f: (b.minimum, b.maximum) for f, b in zip(fields, read[len(keys) :], strict=False)}
     _require_horizons(report, read[-2], read[-1])
     names = {number: name for name, number in system.underlyings.items()}
-    rows = plan_rows(wanted, current, _read_allowed(system, keys, head.number), bounds, head.timestamp, names)
+    rows = plan_rows(wanted, current, read_allowed(system, keys, head.number), bounds, head.timestamp, names)
     waiting = read_waiting(system, head.number)
     if waiting is not None and waiting.is_expired(head.timestamp):
         waiting = None
@@ -176,7 +176,7 @@ def plan_push(system: System, report: Report) -> PushPlan:
     return PushPlan(rows, Provenance.of(report), waiting, overtaken)
 
 
-def _read_allowed(system: System, keys: Sequence[Key], block: int) -> dict[Key, Allowed | None]:
+def read_allowed(system: System, keys: Sequence[Key], block: int) -> dict[Key, Allowed | None]:
     """What the steward allows of each number; None where only governance may move it."""
     chain, steward = system.chain, system.steward
     fields = sorted({key.field for key in keys})
@@ -197,13 +197,14 @@ def _read_allowed(system: System, keys: Sequence[Key], block: int) -> dict[Key, 
     return allowed
 
 
-def _require_market(system: System, report: Report) -> None:
+def require_market(system: System, market: str) -> None:
+    """PlimsollError unless the steward takes reports for that market."""
     accepted = system.chain.read(system.steward.market())
-    if accepted != market_hash(report.market):
+    if accepted != market_hash(market):
         mine = system.manifest.market
         what = mine if accepted == market_hash(mine) else "0x" + accepted.hex()
         raise PlimsollError(
-            f"the report is for market {report.market}; this house accepts reports for {what}: calibrate for that, "
+            f"the report is for market {market}; this house accepts reports for {what}: calibrate for that, "
             "or have governance accept the other (ParameterSteward.setMarket)"
         )
 

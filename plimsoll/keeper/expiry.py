@@ -26,7 +26,7 @@ def find_round(system: System, underlying: int, expiry: int) -> int | None:
     latest = system.chain.read(system.price_oracle.latestRound(underlying))
     candidates: list[int] = []
     for phase in range(latest >> PHASE_SHIFT, -1, -1):
-        inside = _rounds_around(system, underlying, expiry, phase << PHASE_SHIFT, latest)
+        inside = rounds_around(system, underlying, expiry, phase << PHASE_SHIFT, latest)
         # what came after the expiry in an earlier phase goes before what came in a later one
         candidates = inside + candidates
         if inside and _reported(system, underlying, inside[0]) <= expiry:
@@ -37,7 +37,7 @@ def find_round(system: System, underlying: int, expiry: int) -> int | None:
     return next(good, None)
 
 
-def _rounds_around(system: System, underlying: int, expiry: int, phase: int, latest: int) -> list[int]:
+def rounds_around(system: System, underlying: int, expiry: int, phase: int, latest: int) -> list[int]:
     """Of one phase, the last usable round at or before the expiry and the first one after it, where there are such."""
     # the phase's last round is known only of the feed's own present phase; elsewhere doubling finds where rounds end
     end = latest + 1 if latest >> PHASE_SHIFT == phase >> PHASE_SHIFT else phase + 1
