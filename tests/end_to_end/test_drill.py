@@ -34,7 +34,7 @@ def test_run_drill_loses_nothing_and_every_invariant_holds(everything: Outcome) 
     assert everything.nothing_lost
     came = {line.what: line.came for line in everything.balance}
     assert came["orders given, settled or refused"] > 10
-    assert came["auctions begun, ended"] == everything.flags >= 2
+    assert everything.flags >= came["auctions begun, ended"] >= 2  # one that lapsed is flagged anew
 
 
 @pytest.mark.slow

@@ -54,7 +54,8 @@ def test_margin_of_portfolio_foretells_a_trade(house: Any, chain: Chain, put: In
     system = house.system
     price, volatility = mark_of(system, put.id)
     assert volatility == pytest.approx(0.6 * WAD, rel=0.01)
-    assert price == pytest.approx(0.0686 * 40_000 * WAD, rel=0.02)  # 0.4·σ·√τ·S, at the money, 30 days
+    years = (put.expiry - chain.block().timestamp) / (365 * 86_400)
+    assert price == pytest.approx(0.4 * 0.6 * years**0.5 * 40_000 * WAD, rel=0.02)  # at the money
     size = 3 * WAD // 2 + 1  # so that the premium has to be rounded
     imagined = [
         portfolio_of(system, account).with_trade(put.id, signed, price) for account, signed in ((1, size), (2, -size))
