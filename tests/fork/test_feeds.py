@@ -103,10 +103,12 @@ def test_price_readsBothKindsOfFeedAlike(house: Any, priced_by_chainlink: Chainl
     assert house.prices.round(BTC, PHASE | 2).roundPrice == 40_000 * WAD
     assert house.prices.round(BTC, PHASE | 4).ok is False
     maker, trader = ((one, house.open(one, USD=100_000)) for one in accounts[1:3])
-    house.trade(trader, maker, "BTC", WAD, 41_000 * WAD)
-    house.trade(trader, maker, "ETH", WAD, 2_500 * WAD)
+    house.trade(trader, maker, "BTC", WAD, btc[0])  # at the index price: nothing is paid for moving the premium
+    house.trade(trader, maker, "ETH", WAD, eth[0])
+    priced_by_chainlink.submit(41_500)
+    house.report("ETH", 2_520)
     house.check()
-    assert house.margin.marginOf(trader[1]).unrealised == (41_234_5 * WAD // 10 - 41_000 * WAD) + 12_25 * WAD // 100
+    assert house.margin.marginOf(trader[1]).unrealised == 265_5 * WAD // 10 + 7_75 * WAD // 100
 
 
 def test_price_survivesAPhaseChange(house: Any, priced_by_chainlink: Chainlink, make_aggregator: Any) -> None:
