@@ -109,7 +109,7 @@ def _recompute(report: Report, inputs: Inputs, jobs: int, scheduler: str | None,
             scheduler=scheduler,
         )
     if again.to_bytes() == report.to_bytes():
-        console.print(f"data: equal, {again.data_hash}", highlight=False)
+        console.print(f"data: equal, every byte recomputed from {again.data_hash}", highlight=False, soft_wrap=True)
         return 0
     found = sorted(differences(report.to_json(), again.to_json()), key=_importance)
     table = _table("data: where the report differs from what its data gives", "value", "report", "recomputed")
