@@ -233,7 +233,8 @@ contract LiquidationEngine is ILiquidationEngine, AccessManaged, ReentrancyGuard
             auction.fee = _flagFee(gas).toUint96();
         } else {
             if (running) revert LiquidationAlreadyFlagged(account);
-            if (!_isProtectable(account, margin)) {
+            // Some nodes may show that an account is liquidatable, never that it isn't.
+            if (nodes != type(uint256).max || !_isProtectable(account, margin)) {
                 revert LiquidationNotLiquidatable(account, margin.equity, margin.maintenance.total);
             }
             auction.protective = true;
