@@ -58,8 +58,8 @@ class WhatIf(Life):
         seconds=st.integers(1, 7_000),
     )
     def compare(self, sizes: tuple[float, float], more: float, seconds: int) -> None:
-        """ORDER: margin of an imagined book rises with its size. Where it is no hedge it rises with volatility and with the
-        age of prices, too: of a hedge one leg alone may become wilder, the other's level resting on its floor."""
+        """ORDER: margin of an imagined book rises with its size, and where it is no hedge with volatility and with the
+        age of prices. Of a hedge one leg alone may become wilder, the other's level resting on its floor."""
 
         def book(scale: float) -> Any:
             held = {self.system.perpetual(s): int(size * scale * WAD) for s, size in zip(SYMBOLS, sizes, strict=True)}
