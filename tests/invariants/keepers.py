@@ -40,7 +40,7 @@ class Keepers(Life):
         account = self.account(role)
         call = self.system.liquidation_engine.flag(account.id, self.stage.accounts["thief"])
         if account.auction is None and not account.margin.is_liquidatable:
-            self.refused("LIQUIDATE", call, THIEF, "LiquidationNotLiquidatable")
+            self.refused("LIQUIDATE", call, THIEF, "LiquidationNotLiquidatable", "LiquidationInBlockOfPush")
 
     @rule(role=st.sampled_from(["bull", "bear", "hedger"]), stale=st.integers(1, 3))
     def bid_on_a_stale_state(self, role: str, stale: int) -> None:
