@@ -72,19 +72,25 @@ class Lane:
     """Whether each mark also draws a thin line through every panel."""
 
 
-def time_ticks(first: int, last: int) -> list[tuple[int, str]]:
-    """Midnights UTC with labels: every day up to 12 days, Mondays up to 120, firsts of months up to two years, and of
-    quarters beyond."""
+def time_ticks(first: int, last: int, room: float = 1.0) -> list[tuple[int, str]]:
+    """Midnights UTC with labels: every day up to 12 days, Mondays up to 120, firsts of months up to two years, of
+    quarters up to eight, and of years beyond. room: width of the plot as a share of a `Figure`'s."""
     start = datetime.fromtimestamp(first, UTC).replace(hour=0, minute=0, second=0) + timedelta(days=1)
     days = [start + timedelta(days=k) for k in range((last - int(start.timestamp())) // DAY + 1)]
     span = last - first
-    if span <= 12 * DAY:
+    if span <= 12 * DAY * room:
         chosen, form = days, "{0:%a} {0.day} {0:%b}"
-    elif span <= 120 * DAY:
+    elif span <= 120 * DAY * room:
         chosen, form = [day for day in days if day.weekday() == 0], "{0:%a} {0.day} {0:%b}"
     else:
-        every = 1 if span <= 730 * DAY else 3
-        chosen, form = [day for day in days if day.day == 1 and (day.month - 1) % every == 0], "{0:%b} {0:%Y}"
+        every, form = (
+            (1, "{0:%b} {0:%Y}")
+            if span <= 730 * DAY * room
+            else (3, "{0:%b} {0:%Y}")
+            if span <= 2_922 * DAY * room
+            else (12, "{0:%Y}")
+        )
+        chosen = [day for day in days if day.day == 1 and (day.month - 1) % every == 0]
     return [(int(day.timestamp()), form.format(day)) for day in chosen]
 
 

@@ -4,6 +4,7 @@ gas.json: what each external call costs over the forge tests (least, median, mea
 its own, so that storage is cold as it is for a user), the same for the calls whose gas has a target, and the margin
 views of option accounts.
 mirror.json: speed of the margin mirror.
+calibration.json: speed of calibration and backtest.
 adequacy.json: requirement against true expected shortfall on random option books.
 incentives.json: the keepers' game.
 """
@@ -34,7 +35,7 @@ def main() -> None:
         sys.exit(f"error: {fault}")
     BENCH.mkdir(parents=True, exist_ok=True)
     _write_gas(BENCH / "gas.json", forge)
-    for module in ("scripts.bench_mirror", "simulation.adequacy", "simulation.incentives"):
+    for module in ("scripts.bench_mirror", "scripts.bench_calibration", "simulation.adequacy", "simulation.incentives"):
         if subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=False).returncode:
             sys.exit(f"error: {module} failed; run `make test`")
 

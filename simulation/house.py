@@ -18,6 +18,7 @@ import numpy as np
 from eth_utils.crypto import keccak
 
 from plimsoll.calibration import CalibrationConfig, Report, calibrate
+from plimsoll.calibration.model import Sources
 from plimsoll.chain.abi import Call
 from plimsoll.chain.client import Chain, Receipt, Sender
 from plimsoll.chain.deploy import deploy
@@ -74,10 +75,19 @@ class Participant:
 class House:
     """The system and its people. Make it with `House.open`."""
 
-    def __init__(self, system: System, data: MarketData, profile: Profile, participants: Sequence[Participant]) -> None:
+    def __init__(
+        self,
+        system: System,
+        data: MarketData,
+        profile: Profile,
+        calibration: Report,
+        participants: Sequence[Participant],
+    ) -> None:
         self.system = system
         self.data = data
         self.profile = profile
+        self.calibration = calibration
+        """That the house was deployed with."""
         self.participants = list(participants)
         self.by_name = {one.name: one for one in participants}
         self.by_account = {one.account: one for one in participants}
@@ -112,9 +122,8 @@ class House:
         """
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         chain.rpc("anvil_autoImpersonateAccount", True)
-        history = known(data, start - 1)
-        report = calibrate(data.market.name, history, CalibrationConfig.for_market(data.market))
-        profile = starting_profile(Config.load(), data, history, report)
+        report = calibrated(data, start - 1)
+        profile = starting_profile(Config.load(), data, known(data, start - 1), report)
         if heartbeat is not None:
             profile = with_heartbeat(profile, heartbeat)
         manifest = deploy(chain, profile, chain.dev_accounts()[0], folder / "deployment.json", fresh=True)
@@ -128,6 +137,7 @@ class House:
             system,
             data,
             profile,
+            report,
             [Participant(agent, person, k) for k, (agent, person) in enumerate(zip(agents, people, strict=True), 1)],
         )
         for one in house.participants:
@@ -259,6 +269,12 @@ def known(data: MarketData, now: int) -> dict[str, Series]:
     return series
 
 
+def calibrated(data: MarketData, now: int) -> Report:
+    """The calibration of what was known at a moment, prices and index."""
+    config = CalibrationConfig.for_market(data.market)
+    return calibrate(data.market.name, known(data, now), config, as_of=now, sources=Sources(index=data.index))
+
+
 def tick_of(price: float) -> Decimal:
     """Strikes are multiples of this: of 1, 2, 5 times powers of ten the largest that is at most a hundredth of the
     price."""
@@ -292,9 +308,10 @@ def with_heartbeat(profile: Profile, seconds: int) -> Profile:
 
 
 def starting_profile(config: Config, data: MarketData, history: Mapping[str, Series], report: Report) -> Profile:
-    """The market's profile with the report's numbers and with the last known price and volatility as first answers.
+    """The market's profile with the report's numbers, and with the last known price and what the feed must say for its
+    volatility level as first answers.
 
-    A report without a volume leaves the profile's.
+    Numbers that the data says nothing of stay the profile's.
     """
     market = data.market
     numbers = {
@@ -304,9 +321,10 @@ def starting_profile(config: Config, data: MarketData, history: Mapping[str, Ser
     correlation = {"correlation_low": report.correlation[0].low, "correlation_high": report.correlation[0].high}
     closes = {name: float(series.close[-1]) for name, series in history.items()}
     evidence = cast("dict[str, dict[str, float]]", report.evidence["assets"])  # as the report's own reader requires
-    levels = {name: evidence[name]["volatility_level"] for name in numbers}
     common = {
         "horizon_initial": float(market.initial_horizon),
         "horizon_maintenance": float(market.maintenance_horizon),
     }
-    return config.for_market(market.name).with_parameters(numbers, common, correlation).starting_at(closes, levels)
+    profile = config.for_market(market.name).with_parameters(numbers, common, correlation)
+    answers = {one.name: evidence[one.name]["volatility_level"] for one in profile.underlyings}
+    return profile.starting_at(closes, answers)

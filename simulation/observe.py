@@ -46,7 +46,10 @@ class Observer:
     def limits(self) -> dict[Field, tuple[int, int, int, bool]]:
         """(step up, step down, minimum interval, absolute) of each field, from the chain."""
         found = self.system.chain.read_many([self.system.steward.limitsOf(field) for field in Field])
-        return {field: tuple(one) for field, one in zip(Field, found, strict=True)}
+        return {
+            field: (one.stepUp, one.stepDown, one.minimumInterval, one.absolute)
+            for field, one in zip(Field, found, strict=True)
+        }
 
     def standings(self, accounts: Sequence[int], block: int) -> list[tuple[Standing, Standing]]:
         """(before, after) of accounts that took part in the transaction of a block, both at that block's time, so that

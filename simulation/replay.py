@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from plimsoll.calibration import CalibrationConfig, calibrate
 from plimsoll.chain.abi import Event as ChainEvent
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Reverted
@@ -46,7 +45,7 @@ from simulation.agents import (
 )
 from simulation.audit import Audit
 from simulation.faults import NO_FAULTS, Faults, crew
-from simulation.house import LEAD_TIME, House, Participant, known, wad
+from simulation.house import LEAD_TIME, House, Participant, calibrated, wad
 from simulation.invariants import (
     ACCOUNT_ROUNDING,
     InvariantError,
@@ -70,6 +69,7 @@ from simulation.recording import (
     Step,
     UnderlyingPoint,
 )
+from simulation.reporter import level_at, level_paths
 from simulation.scenario import Scenario, scenario_for
 
 PROBES = 3
@@ -188,14 +188,13 @@ class Replay:
 
     def go(self, on_step: Progress | None = None) -> None:
         """Every bar in turn. InvariantError at the first violation."""
-        reporter = self.house.data.reporter()
-        for bar in self._bars_before():
-            reporter.observe(*bar)
+        levels = level_paths(self.house.data, self.house.calibration)
         self.next_calibration = self.bars[0][0] + self.scenario.recalibrate_every
         every = max(1, len(self.bars) // max(self.probes, 1))
         self.last_state, _ = self.audit.examine()
         for number, (ts, printed) in enumerate(self.bars, 1):
-            self._report(ts, printed, reporter.observe(ts, printed))
+            known = {symbol: level_at(levels[symbol], ts) for symbol in printed}
+            self._report(ts, printed, known)
             if self._is_known():
                 self._react(ts, self.bars[number][0] if number < len(self.bars) else ts + 2 * TICKS * 3_600)
             else:
@@ -204,10 +203,6 @@ class Replay:
                 self._probe()
             if on_step is not None:
                 on_step(number, len(self.bars), self._words())
-
-    def _bars_before(self) -> list[tuple[int, dict[str, float]]]:
-        """Bars of the window before the part that is replayed: the volatility reporter has seen them."""
-        return [bar for bar in self.house.data.steps() if bar[0] < self.bars[0][0]]
 
     def _words(self) -> str:
         return f"{len(self.recording.liquidations)} liquidations, {len(self.recording.pushes)} pushes"
@@ -455,8 +450,7 @@ class Replay:
 
     def _recalibrate(self, ts: int) -> None:
         """Fit again to what is known now, and move the parameters as far as the steward allows."""
-        data = self.house.data
-        report = calibrate(data.market.name, known(data, ts), CalibrationConfig.for_market(data.market), as_of=ts)
+        report = calibrated(self.house.data, ts)
         result = push(self.house.system, report, self.house.reporter)
         if not result.receipts:
             return

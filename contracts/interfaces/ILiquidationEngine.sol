@@ -117,6 +117,7 @@ interface ILiquidationEngine {
 
     /// @notice The same with a proof: margin is worked out at some nodes of the grid only (IMarginEngine.marginAt), the worst of
     /// either horizon for choice. Where the account is below maintenance even so, this is enough, for half the gas with options.
+    /// It begins no protective auction: that needs all nodes.
     function flagAt(uint64 account, uint64 keeper, uint256 nodes) external;
 
     /// @notice Take part of an account's portfolio. Owner or trading operator of `bidder` only. Of an account that is not

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plimsoll.errors import PlimsollError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plimsoll.calibration.rule import Limits
     from plimsoll.market.markets import Market
 
 _HOUR = 3_600
 _DAY = 86_400
+_MOST_PATHS = 1_000_000  # a report from elsewhere could ask for any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class CalibrationConfig:
     floor_quantile: float = 0.05
     """The floor is this quantile of the volatility history."""
     cap_multiple: float = 2.0
-    """The cap is this many times the highest volatility of the history."""
+    """The cap is this many times the highest EWMA volatility of the history."""
     correlation_step: int = _DAY
     correlation_half_life: int = 30 * _DAY
     """Of the running correlation whose range widens the stress matrices."""
@@ -46,7 +50,22 @@ class CalibrationConfig:
     """Widening never goes beyond ± this."""
     fit_fraction: float = 0.7
     """The out-of-sample check fits on this first part and counts exceedances on the rest."""
-    volume_days: int = 30
+    grid: int = _DAY
+    """Step of the walk-forward forecasts and of the margin rule's choice."""
+    peak_to_trough: float = 1.7
+    """Of margin, within any 365 days: the rule keeps to it, as to the next two."""
+    rise_1_day: float = 0.12
+    rise_5_days: float = 0.60
+    shock_initial: float = 0.20
+    """Rise of implied volatility over the initial horizon, for checking a surface, where no index measures it."""
+    shock_maintenance: float = 0.12
+    shock_exponent: float = 0.5
+    """A shock to a tenor τ is (30 d / τ) to this power of the 30-day shock."""
+    fund_rows: int = 250
+    """Common steps the simulated day needs."""
+    fund_paths: int = 20_000
+    fund_replicates: int = 50
+    """Histories drawn anew, for the sampling error of the simulated day."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -68,8 +87,17 @@ class CalibrationConfig:
                 f"calibration: the maintenance horizon of {self.maintenance_horizon} s is longer than the initial one "
                 f"of {self.initial_horizon} s; make the initial horizon at least as long"
             )
+        if self.fund_paths > _MOST_PATHS:
+            raise PlimsollError(f"calibration: fund_paths is {self.fund_paths}; it must be at most {_MOST_PATHS}")
         if self.cap_multiple < 1:
             raise PlimsollError(f"calibration: cap_multiple is {self.cap_multiple}; it must be at least 1")
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, object]) -> CalibrationConfig:
+        """What `to_json` gave, as a report that was read and checked holds it."""
+        numbers: dict[str, Any] = {name: value for name, value in raw.items() if name not in ("horizons", "compare")}
+        horizons: Any = raw["horizons"]
+        return cls(**numbers, initial_horizon=horizons["initial"], maintenance_horizon=horizons["maintenance"])
 
     @classmethod
     def for_market(cls, market: Market) -> CalibrationConfig:
@@ -79,6 +107,17 @@ class CalibrationConfig:
             maintenance_horizon=market.maintenance_horizon,
             half_life=market.half_life,
         )
+
+    @property
+    def limits(self) -> Limits:
+        """What the margin rule keeps to."""
+        from plimsoll.calibration.rule import Limits
+
+        return Limits(self.peak_to_trough, self.rise_1_day, self.rise_5_days, self.confidence)
+
+    def volatility_shocks(self) -> tuple[float, float]:
+        """(initial, maintenance), where no index measures them."""
+        return self.shock_initial, self.shock_maintenance
 
     def horizons(self) -> dict[str, int]:
         """Seconds, by what they are for."""

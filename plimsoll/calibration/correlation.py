@@ -1,15 +1,20 @@
-"""How assets move together: shrunk correlation of devolatilised returns, and a low and a high stress matrix around it.
+"""How assets move together: shrunk EWMA correlation of devolatilised returns, and stress matrices on both sides of it.
 
-Shrinkage: Ledoit & Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices". The stress
-matrices play the part of ISDA SIMM's low and high correlation scenarios, but their distance is measured: the larger
-of the sampling error and the range through which a running correlation has moved.
+Correlations drift, so old returns fade (EWMA); few returns then count, so the estimate is noisy and is shrunk to where
+all pairs are alike, by as much as its sampling error asks: Ledoit & Wolf (2004), "Honey, I shrunk the sample covariance
+matrix", whose target this is, in the form of Schäfer & Strimmer (2005, eq. 7), which holds for any weights. Walked
+forward over real assets the two together predict next month's correlation better than either alone; shrinking to
+the identity, as Ledoit & Wolf (2004, "A well-conditioned estimator") do, predicts it worse than not shrinking at all,
+since no two of these assets are unrelated.
+
+The stress matrices play the part of ISDA SIMM's low and high correlation scenarios, but their distance is measured: the
+larger of the sampling error and the range through which a running correlation has moved.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,12 +29,18 @@ if TYPE_CHECKING:
 EIGENVALUE_FLOOR = 1e-4
 """Smallest eigenvalue a stress matrix may have: it stays positive definite after on-chain rounding."""
 
+HALF_LIFE = 60 * 86_400
+"""Seconds, of the central correlation. Next month's is predicted best with 45 to 90 days, and hardly worse with 120."""
+
 _MINIMUM_RETURNS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Correlations:
-    """Matrices of shape (p, p) in the order of `names`, unit diagonal; `low` ≤ `central` ≤ `high` elementwise."""
+    """Matrices of shape (p, p) in the order of `names`, unit diagonal; `low` ≤ `central` ≤ `high` elementwise.
+
+    shrinkage: δ of `shrunk_correlation`, 0 for two assets. observations: returns in common, before weighting.
+    """
 
     names: tuple[str, ...]
     central: Floats
@@ -40,22 +51,31 @@ class Correlations:
     observations: int
 
 
-def ledoit_wolf(x: Floats) -> tuple[Floats, float]:
-    """(shrunk covariance (p, p), intensity in [0, 1]) of observations x of shape (n, p).
+def shrunk_correlation(x: Floats, weights: Floats) -> tuple[Floats, Floats, float]:
+    """(correlation (p, p), its standard errors (p, p), intensity δ in [0, 1]) of observations x of shape (n, p).
 
-    Σ = (1 − δ)S + δμI with μ = tr S/p, d² = ‖S − μI‖²/p, b² = min(d², Σ_t‖x_t x_tᵀ − S‖²/(n²p)), δ = b²/d².
-    Columns are centred here; S divides by n.
+    weights: shape (n,), not negative. The columns have mean zero. With r the weighted correlations, r̄ their mean over
+    pairs, and ψ_t = x_i·x_j − r_ij·(x_i² + x_j²)/2 what observation t of unit variance adds to the error of r_ij:
+        R = (1 − δ)·r + δ·r̄,  δ = Σ (Var r_ij − Cov(r̄, r_ij)) / Σ (r_ij − r̄)²,  Var r_ij = Σ_t w_t²ψ_t²
+    over pairs. Standard errors are those of r in blocks of √n.
     """
     n, p = x.shape
-    centred = x - np.mean(x, axis=0)
+    w = weights / np.sum(weights)
     # einsum without BLAS: the order of summation, and so the last bit, does not depend on the number of threads
-    sample = np.einsum("ti,tj->ij", centred, centred) / n
-    mean_variance = float(np.trace(sample)) / p
-    distance = float(np.sum((sample - mean_variance * np.eye(p)) ** 2)) / p
-    fourth = float(np.sum(np.sum(centred**2, axis=1) ** 2)) / n
-    spread = (fourth - float(np.sum(sample**2))) / (n * p)
-    intensity = min(max(spread, 0.0), distance) / distance if distance > 0.0 else 0.0
-    return (1.0 - intensity) * sample + intensity * mean_variance * np.eye(p), intensity
+    x = x / np.sqrt(np.einsum("t,ti->i", w, x**2))
+    i, j = np.triu_indices(p, 1)
+    product, square = x[:, i] * x[:, j], x**2
+    r = np.einsum("t,tk->k", w, product)
+    influence = w[:, None] * (product - r * (square[:, i] + square[:, j]) / 2.0)
+    centre = float(np.mean(r))
+    noise = float(np.sum(influence**2) - len(r) * np.sum(np.mean(influence, axis=1) ** 2))
+    spread = float(np.sum((r - centre) ** 2))
+    intensity = min(max(noise / spread, 0.0), 1.0) if spread > 0.0 else 0.0
+    correlation, error = np.eye(p), np.zeros((p, p))
+    correlation[i, j] = correlation[j, i] = (1.0 - intensity) * r + intensity * centre
+    block = math.isqrt(n)
+    error[i, j] = error[j, i] = [block_standard_error(n * column, block) for column in influence.T]
+    return correlation, error, intensity
 
 
 def toward(central: Floats, target: Floats, floor: float = EIGENVALUE_FLOOR) -> Floats:
@@ -85,42 +105,42 @@ def estimate_correlations(
     """Central, low and high correlation of the assets' devolatilised returns on their common times.
 
     volatility and usable: per asset, shape (n,), as known at each row. Raises PlimsollError if the assets share too
-    few times.
+    few times. The central matrix is repaired to be positive definite by the least step towards the identity.
     """
     names = tuple(sorted(assets))
     returns, ends = _common_returns(assets, volatility, usable, config.correlation_step)
     scaled = (returns - np.mean(returns, axis=0)) / np.std(returns, axis=0)
-    central, shrinkage = ledoit_wolf(scaled)
-    low, high = np.eye(len(names)), np.eye(len(names))
-    error = np.zeros_like(central)
-    block = math.isqrt(len(scaled))
-    for i, j in combinations(range(len(names)), 2):
-        x, y, rho = scaled[:, i], scaled[:, j], float(central[i, j])
-        error[i, j] = error[j, i] = block_standard_error(x * y - rho * (x * x + y * y) / 2.0, block)
-        running = running_correlation(ends, x, y, config.correlation_half_life, config.warm_up_weight)
-        quantiles = (config.correlation_quantile, 1.0 - config.correlation_quantile)
-        least, most = (float(q) for q in np.quantile(running, quantiles))
-        margin = config.correlation_errors * float(error[i, j])
-        limit = max(config.correlation_limit, abs(rho))
-        low[i, j] = low[j, i] = max(min(rho - margin, least), -limit)
-        high[i, j] = high[j, i] = min(max(rho + margin, most), limit)
+    running = running_correlations(ends, scaled, config.correlation_half_life, config.warm_up_weight)
+    quantiles = (config.correlation_quantile, 1.0 - config.correlation_quantile)
+    least, most = np.quantile(running, quantiles, axis=0)
+
+    weights = np.exp2((ends - ends[-1]) / HALF_LIFE)
+    shrunk, error, shrinkage = shrunk_correlation(scaled, weights)
+    central = toward(np.eye(len(names)), shrunk, 2.0 * EIGENVALUE_FLOOR)
+    margin = config.correlation_errors * error
+    limit = np.maximum(config.correlation_limit, np.abs(central))
+    low = np.maximum(np.minimum(central - margin, least), -limit)
+    high = np.minimum(np.maximum(central + margin, most), limit)
+    np.fill_diagonal(low, 1.0)
+    np.fill_diagonal(high, 1.0)
     return Correlations(names, central, toward(central, low), toward(central, high), error, shrinkage, len(scaled))
 
 
-def running_correlation(ts: Integers, x: Floats, y: Floats, half_life: float, warm_up_weight: float) -> Floats:
-    """EWMA correlation of two series of mean zero after each ts, from where the weight reaches `warm_up_weight`.
+def running_correlations(ts: Integers, x: Floats, half_life: float, warm_up_weight: float) -> Floats:
+    """EWMA correlations of p series of mean zero, x of shape (n, p), after each ts, from where the weight reaches
+    `warm_up_weight`.
 
-    Shape (m,), m ≤ n. Second moments share one weight, so it cancels in the ratio.
+    Shape (m, p, p), m ≤ n. Second moments share one weight, so it cancels in the ratio.
     """
-    xx = xy = yy = weight = 0.0
-    out: list[float] = []
-    decays = np.exp2(-np.diff(ts, prepend=2 * ts[0] - ts[1]) / half_life).tolist()
-    for decay, a, b in zip(decays, x.tolist(), y.tolist(), strict=True):
-        gain = 1.0 - decay
-        xx, xy, yy = decay * xx + gain * a * a, decay * xy + gain * a * b, decay * yy + gain * b * b
-        weight = decay * weight + gain
+    decays = np.exp2(-np.diff(ts, prepend=2 * ts[0] - ts[1]) / half_life)
+    moments, weight = np.zeros((x.shape[1], x.shape[1])), 0.0
+    out: list[Floats] = []
+    for decay, row in zip(decays.tolist(), x, strict=True):
+        moments = decay * moments + (1.0 - decay) * np.multiply.outer(row, row)
+        weight = decay * weight + (1.0 - decay)
         if weight >= warm_up_weight:
-            out.append(xy / math.sqrt(xx * yy))
+            deviation = np.sqrt(np.diagonal(moments))
+            out.append(moments / np.multiply.outer(deviation, deviation))
     if not out:
         raise PlimsollError("correlation: the common history is shorter than two of its half-lives; give a longer one")
     return np.array(out)

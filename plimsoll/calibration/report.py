@@ -9,30 +9,58 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from eth_utils.crypto import keccak
 
 from plimsoll.calibration.configuration import CalibrationConfig
 from plimsoll.errors import PlimsollError
-from plimsoll.market.series import Series, combined_hash, data_hash
+from plimsoll.market.series import combined_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SCHEMA = "plimsoll.calibration/1"
+SCHEMA = "plimsoll.calibration/2"
 
 _LARGEST_FILE = 4_000_000  # bytes; a report of a hundred assets is a tenth of it
+_RANGES = {
+    "average_daily_volume": (0.0, 1e15),
+    "half_spread": (0.0, 1.0),
+    "surface_rho": (-1.0, 1.0),
+    "term_speed": (0.0, 1e3),
+    "carry": (-10.0, 10.0),
+}
+"""What a number may be where that is not 1e-9 to 1e3."""
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 
 
 def significant(value: float) -> float:
     """Rounded to 12 significant digits: beyond them machines may differ."""
     return float(f"{value:.12g}")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and numpy numbers as JSON has them, floats at 12 significant digits and never NaN.
+
+    Raises PlimsollError for a number that is not finite.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    number = float(value)
+    if not math.isfinite(number):
+        raise PlimsollError("calibration: a figure is not a finite number; check the data")
+    return significant(number)
 
 
 def report_hash(document: bytes) -> str:
@@ -42,14 +70,26 @@ def report_hash(document: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AssetParameters:
-    """Fitted shape of one asset. Volatilities are annualised decimals, volume US dollars a day or None."""
+    """Fitted shape of one asset, each number by its name in RiskParameters and in its unit there. None where the data
+    says nothing of it: volume, spread and impact need volume, the surface needs option chains, its shocks an index."""
 
     tail_initial: float
     tail_maintenance: float
     volatility_stress: float
     volatility_floor: float
     volatility_cap: float
-    average_daily_volume: float | None
+    average_daily_volume: float | None = None
+    half_spread: float | None = None
+    impact: float | None = None
+    option_half_spread: float | None = None
+    surface_rho: float | None = None
+    surface_eta: float | None = None
+    surface_gamma: float | None = None
+    term_ratio: float | None = None
+    term_speed: float | None = None
+    carry: float | None = None
+    volatility_shock_initial: float | None = None
+    volatility_shock_maintenance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +162,6 @@ class Report:
             partial.replace(path)
         except OSError as fault:
             raise PlimsollError(f"{path}: cannot be written ({fault.strerror}); choose another place") from fault
-
-    def require_data(self, assets: dict[str, Series]) -> None:
-        """Raise PlimsollError unless this report was fitted to exactly these series."""
-        actual = combined_hash({name: data_hash(series) for name, series in assets.items()}) if assets else "none"
-        if actual != self.data_hash:
-            raise PlimsollError(
-                f"the report of {self.market} was fitted to another data set ({self.data_hash[:18]}…, "
-                f"not {actual[:18]}…); calibrate again on this data"
-            )
 
     @classmethod
     def load(cls, path: Path | str, expected_hash: str | None = None) -> Report:
@@ -256,7 +287,7 @@ class _Reader:
         )
 
     def data(self, raw: object) -> dict[str, object]:
-        data = self.mapping(raw, "data", ("hash", "assets"))
+        data = self.mapping(raw, "data", ("hash", "assets", "sources"))
         hashes = {}
         for name, value in self.mapping(data["assets"], "data.assets").items():
             at = f"data.assets.{name}"
@@ -268,36 +299,39 @@ class _Reader:
             hashes[name] = self.digest(asset["hash"], f"{at}.hash")
         if not hashes:
             raise self.fault("data.assets is empty")
+        for name, value in self.mapping(data["sources"], "data.sources").items():
+            at = f"data.sources.{name}"
+            hashes[name] = self.digest(self.mapping(value, at).get("hash"), f"{at}.hash")
         if self.digest(data["hash"], "data.hash") != combined_hash(hashes):
-            raise self.fault("data.hash is not the hash of data.assets")
+            raise self.fault("data.hash is not the hash of data.assets and data.sources")
         return data
 
     def configuration(self, raw: object) -> dict[str, object]:
-        wanted = CalibrationConfig().to_json()
-        configuration = self.mapping(raw, "configuration", wanted)
+        default = CalibrationConfig().to_json()
+        configuration = self.mapping(raw, "configuration", [*default, "compare"])
         horizons = self.mapping(configuration["horizons"], "configuration.horizons", ("initial", "maintenance"))
         for name, value in horizons.items():
             self.whole(value, f"configuration.horizons.{name}", 1)
         for name, value in configuration.items():
-            if name != "horizons":
+            if isinstance(default.get(name), int):
+                self.whole(value, f"configuration.{name}", 1)
+            elif name not in ("horizons", "compare"):
                 self.number(value, f"configuration.{name}")
+        if not isinstance(configuration["compare"], bool):
+            raise self.fault("configuration.compare is neither true nor false")
         return configuration
 
     def asset(self, raw: object, at: str) -> AssetParameters:
-        wanted = [field.name for field in fields(AssetParameters)]
-        asset = self.mapping(raw, at, wanted)
-        volume = asset["average_daily_volume"]
-        positive = {
-            name: self.number(asset[name], f"{at}.{name}", 1e-9, 1e3)
-            for name in wanted
-            if name != "average_daily_volume"
+        asset = self.mapping(raw, at, [field.name for field in fields(AssetParameters)])
+        numbers = {
+            field.name: self.number(asset[field.name], f"{at}.{field.name}", *_RANGES.get(field.name, (1e-9, 1e3)))
+            for field in fields(AssetParameters)
+            if field.default is not None or asset[field.name] is not None
         }
-        if not positive["volatility_floor"] <= positive["volatility_stress"] <= positive["volatility_cap"]:
+        parameters = AssetParameters(**numbers)
+        if not parameters.volatility_floor <= parameters.volatility_stress <= parameters.volatility_cap:
             raise self.fault(f"{at} does not have volatility floor ≤ stress ≤ cap")
-        return AssetParameters(
-            **positive,
-            average_daily_volume=None if volume is None else self.number(volume, f"{at}.average_daily_volume", 0.0),
-        )
+        return parameters
 
     def correlation(self, raw: object, names: list[str]) -> tuple[CorrelationRange, ...]:
         ranges = []
@@ -322,10 +356,13 @@ class _Reader:
         return tuple(ranges)
 
     def evidence(self, raw: object, names: list[str]) -> dict[str, object]:
-        evidence = self.mapping(raw, "evidence", ("assets", "correlation"))
+        evidence = self.mapping(raw, "evidence", ("assets", "correlation", "rule", "validation", "fund"))
         assets = self.mapping(evidence["assets"], "evidence.assets", names)
         for name in names:
             level = self.mapping(assets[name], f"evidence.assets.{name}").get("volatility_level")
             self.number(level, f"evidence.assets.{name}.volatility_level", 1e-9, 1e3)
         self.sequence(evidence["correlation"], "evidence.correlation")
+        rule = self.mapping(evidence["rule"], "evidence.rule")
+        for name in ("memory_days", "fast", "slow", "below"):
+            self.number(rule.get(name), f"evidence.rule.{name}", 0.0, 1e4)
         return evidence

@@ -1,4 +1,4 @@
-"""The shape of the implied volatility surface, fitted to option chains, and how far implied volatility itself moves.
+"""The shape of the implied volatility surface, fitted to option chains.
 
 The level is no parameter: each chain's own 30-day at-the-money volatility stands in for the feed that reports it
 on-chain. Five numbers make the rest (`plimsoll.margin.surface`): term structure ℓ, κ and SSVI ρ, η, γ, the same over a
@@ -9,12 +9,10 @@ RiskParameters would accept it: `arbitrage_margin` is the contract's check.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plimsoll.calibration.tails import expected_shortfall
 from plimsoll.errors import PlimsollError
 from plimsoll.margin import surface as formulas
 from plimsoll.margin.black76 import density
@@ -22,12 +20,12 @@ from plimsoll.margin.surface import REFERENCE_TENOR, Surface
 from plimsoll.market.series import YEAR_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
     from plimsoll.market.chains import Chain
-    from plimsoll.market.series import Flags, Floats, Integers, Series
+    from plimsoll.market.series import Flags, Floats, Integers
 
 DAY = 1 / 365
 """One day [years]."""
@@ -248,6 +246,8 @@ _STARTS = ((0.8, 3.0), (1.3, 3.0), (0.8, 20.0), (1.3, 20.0))
 """(ℓ, κ) a fit starts from; both forms of term structure, slow and fast."""
 _LOWER = np.array([-0.95, 0.05, 0.05, 0.2, np.log(0.5)])
 _UPPER = np.array([0.95, 2.0, 0.5, 3.0, np.log(30.0)])
+_INSIDE = 1e-3
+"""How far inside the bounds a fit starts."""
 _USUAL_SPEED = 3.0
 _PENALTY = 1e3
 """Half spreads that a breach of the whole of a condition counts for, at each tenor."""
@@ -255,11 +255,12 @@ _MOST_EVALUATIONS = 100
 """A fit that runs along the edge of what is admissible would polish its last digits for long."""
 
 
-def fit_surface(quotes: Quotes, limits: ShapeLimits) -> Surface:
+def fit_surface(quotes: Quotes, limits: ShapeLimits, start: Surface | None = None) -> Surface:
     """The shape that best describes all quotes at once, in millionths as the contract holds it, free of arbitrage.
 
-    Minimises Σ soft-l1(error / half spread) over (ρ, η, γ, ℓ, ln κ) from several starts. One term of weight one holds κ
-    near 3 a year: a flat term structure has none. Raises PlimsollError where no start ends inside the limits.
+    Minimises Σ soft-l1(error / half spread) over (ρ, η, γ, ℓ, ln κ), from `start` or else from several. One term of
+    weight one holds κ near 3 a year: a flat term structure has none. Raises PlimsollError where no start ends inside
+    the limits.
     """
     from scipy.optimize import least_squares
 
@@ -271,12 +272,13 @@ def fit_surface(quotes: Quotes, limits: ShapeLimits) -> Surface:
         breach = np.maximum(limits.slack - arbitrage_margin(shape, limits).ravel(), 0.0)
         return np.concatenate((misfit, _PENALTY * breach, [x[4] - np.log(_USUAL_SPEED)]))
 
+    shapes = [Surface(-0.2, 0.7, 0.4, *pair) for pair in _STARTS] if start is None else [start]
     best = None
-    for ratio, speed in _STARTS:
-        start = np.array([-0.2, 0.7, 0.4, ratio, np.log(speed)])
+    for shape in shapes:
+        first = np.array([shape.rho, shape.eta, shape.gamma, shape.term_ratio, np.log(shape.term_speed)])
         fit = least_squares(
             residuals,
-            start,
+            np.clip(first, _LOWER + _INSIDE, _UPPER - _INSIDE),
             bounds=(_LOWER, _UPPER),
             loss="soft_l1",
             x_scale=(0.1, 0.3, 0.1, 0.3, 1.0),
@@ -313,9 +315,9 @@ def fit_errors(surface: Surface, quotes: Quotes) -> FitErrors:
 
     distance = quotes.k / (quotes.level * np.sqrt(quotes.tau))
     return FitErrors(
-        total=_errors(total),
-        term=_errors(own),
-        smile=_errors(smile),
+        total=summarise(total),
+        term=summarise(own),
+        smile=summarise(smile),
         by_tenor=_by(total, quotes.tau / DAY, _TENORS),
         by_moneyness=_by(total, distance, _MONEYNESS),
     )
@@ -323,68 +325,13 @@ def fit_errors(surface: Surface, quotes: Quotes) -> FitErrors:
 
 def _by(errors: Floats, value: Floats, edges: dict[str, float]) -> dict[str, Errors]:
     bucket = np.searchsorted(list(edges.values()), value, side="right") - 1
-    return {name: _errors(errors[bucket == i]) for i, name in enumerate(edges) if np.any(bucket == i)}
+    return {name: summarise(errors[bucket == i]) for i, name in enumerate(edges) if np.any(bucket == i)}
 
 
-def _errors(errors: Floats) -> Errors:
+def summarise(errors: Floats) -> Errors:
+    """Of model less market in volatility, shape (n,), n ≥ 1."""
     points = 100.0 * errors
     median, quantile = np.quantile(np.abs(points), (0.5, 0.95))
     return Errors(
         len(points), float(np.sqrt(np.mean(points**2))), float(np.mean(points)), float(median), float(quantile)
     )
-
-
-def volatility_shock(index: Series, horizon: int, confidence: float = 0.99) -> tuple[float, float]:
-    """(rise, fall): expected shortfall of the relative rise, and of the relative fall, of an implied volatility index.
-
-    Over `horizon` seconds from every print, to the first print at or after it. Raises PlimsollError where the index is
-    coarser than the horizon or too short for one move beyond the quantile.
-    """
-    if horizon < index.bar_seconds:
-        raise PlimsollError(
-            f"{index.name}: a horizon of {horizon} s cannot be measured on bars of {index.bar_seconds} s; "
-            "give finer data or a longer horizon"
-        )
-    end = np.searchsorted(index.ts, index.ts + horizon, side="left")
-    start = np.flatnonzero(end < len(index))
-    if len(start) * (1 - confidence) < 1:
-        raise PlimsollError(f"{index.name}: {len(start)} moves over {horizon} s are too few; give a longer history")
-    move = index.close[end[start]] / index.close[start] - 1.0
-    return expected_shortfall(move, confidence)[1], expected_shortfall(-move, confidence)[1]
-
-
-def shock_exponent(term: TermPoints, least_tenor: float = 2 * DAY) -> float:
-    """p: relative moves of at-the-money volatility grow like τ^(−p), by maximum likelihood.
-
-    From one day to the next at the same expiry, |ln move| is taken as Laplace with a scale proportional to
-    (30 d / τ)^p, τ at the start and at least `least_tenor`. Raises PlimsollError where no expiry is seen on two days.
-    """
-    from scipy.optimize import minimize_scalar
-
-    before = {(ts, expiry): i for i, (ts, expiry) in enumerate(zip(term.ts, term.expiry, strict=True))}
-    days = np.unique(term.ts)
-    previous = dict(zip(days[1:].tolist(), days[:-1].tolist(), strict=True))
-    tau, move = [], []
-    for ts, expiry, volatility in zip(term.ts.tolist(), term.expiry.tolist(), term.volatility, strict=True):
-        i = before.get((previous.get(ts), expiry))
-        if i is not None and term.tau[i] >= least_tenor:
-            tau.append(term.tau[i])
-            move.append(abs(np.log(volatility / term.volatility[i])))
-    if len(move) < 2:
-        raise PlimsollError("option quotes: no expiry is quoted on two days; give more days")
-    distance = np.log(REFERENCE_TENOR / np.array(tau))
-    moves = np.array(move)
-
-    def cost(p: float) -> float:
-        return float(np.log(np.mean(moves * np.exp(-p * distance))) + p * np.mean(distance))
-
-    return float(minimize_scalar(cost, bounds=(0.0, 2.0), method="bounded").x)
-
-
-def carry_by_tenor(chains: Sequence[Chain], edges: Sequence[float]) -> list[float]:
-    """Median continuous carry of forward over index, a year, between each two neighbouring tenors [days]; NaN where
-    nothing is quoted."""
-    tau = np.concatenate([chain.tau for chain in chains]) / DAY
-    carry = np.concatenate([chain.carry for chain in chains])
-    buckets = [(tau >= low) & (tau < high) for low, high in pairwise(edges)]
-    return [float(np.median(carry[bucket])) if bucket.any() else float("nan") for bucket in buckets]

@@ -73,9 +73,10 @@ def expected_shortfall(losses: Floats, confidence: float) -> tuple[float, float]
     """
     mass = (1.0 - confidence) * len(losses)
     whole = math.floor(mass + 1e-9)  # (1 − 0.99)·100 is a hair below or above 1 in floating point
-    ordered = np.sort(losses)[::-1]
-    quantile = float(ordered[min(whole, len(ordered) - 1)])
-    return quantile, (float(np.sum(ordered[:whole])) + max(mass - whole, 0.0) * quantile) / mass
+    rank = min(whole, len(losses) - 1)
+    split = np.partition(losses, len(losses) - 1 - rank)  # the tail alone is sorted, so that its sum has one order
+    quantile = float(split[len(losses) - 1 - rank])
+    return quantile, (float(np.sum(np.sort(split[len(losses) - whole :]))) + max(mass - whole, 0.0) * quantile) / mass
 
 
 def block_standard_error(influence: Floats, block: int) -> float:

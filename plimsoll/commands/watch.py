@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plimsoll.commands.calibrate import Duration, load_files
+from plimsoll.commands.inputs import Duration, Inputs, with_inputs, with_sources
 from plimsoll.commands.options import Place, with_place, with_sender
 from plimsoll.errors import PlimsollError
 
@@ -22,23 +22,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[[NAME=]FILE]...")
+@with_inputs
+@with_sources
 @with_place
 @with_sender
-@click.option("--market", help="A named market's history instead of files.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    envvar="PLIMSOLL_DATA",
-    help="Folder with the named markets' price files.  [env: PLIMSOLL_DATA]",
-)
-@click.option(
-    "--stamp",
-    type=click.Choice(["open", "close"]),
-    default="close",
-    show_default=True,
-    help="Which end of its bar a file's ts marks.",
-)
 @click.option("--half-life", type=Duration(), help="Half-life of the volatility EWMA (files: 10d).")
 @click.option("--every", type=Duration(), default="8h", show_default=True, help="Time between calibrations.")
 @click.option("--interval", type=Duration(), default="1m", show_default=True, help="Time between looks at the chain.")
@@ -51,12 +38,9 @@ if TYPE_CHECKING:
 )
 @click.option("--once", is_flag=True, help="One cycle, then end: 1 where something was refused.")
 def command(
-    files: tuple[str, ...],
+    inputs: Inputs,
     place: Place,
     find_sender: Callable[[Place], Sender],
-    market: str | None,
-    data: Path | None,
-    stamp: str,
     half_life: int | None,
     every: int,
     interval: int,
@@ -65,17 +49,17 @@ def command(
 ) -> None:
     """Recalibrate on time, execute what has waited, push within limits, and keep the chain's backtest, until stopped.
 
-    FILE is as `plimsoll calibrate` takes it, and is read anew for each calibration.
+    FILE and the options that name data are as `plimsoll calibrate` takes them; all of it is read anew for each
+    calibration.
     """
     from plimsoll.governance.push import require_market
     from plimsoll.governance.watch import Cycle, Watch
 
-    if bool(files) == bool(market):
-        raise PlimsollError("give either price files or --market NAME")
+    inputs.require_prices()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     system = place.system()
-    require_market(system, market or system.manifest.market)
-    fit = _calibration(system, files, stamp, market, data, half_life)
+    require_market(system, inputs.market or system.manifest.market)
+    fit = _calibration(system, inputs, half_life)
 
     def calibrate(now: int) -> Report:
         report = fit(now)
@@ -101,23 +85,17 @@ def command(
         raise PlimsollError(cycle.refused[0])
 
 
-def _calibration(
-    system: System, files: tuple[str, ...], stamp: str, market: str | None, data: Path | None, half_life: int | None
-) -> Callable[[int], Report]:
+def _calibration(system: System, inputs: Inputs, half_life: int | None) -> Callable[[int], Report]:
     """What fits a report with the house's own horizons, to what was known at a unix second."""
     # numpy and the readers load here, so that other commands start at once
     from dataclasses import replace
 
     from plimsoll.calibration import CalibrationConfig, calibrate
     from plimsoll.chain.fields import Field
-    from plimsoll.market import load_market
 
     def fit(now: int) -> Report:
-        if market:
-            loaded = load_market(market, data)
-            name, assets, config = market, loaded.histories(), CalibrationConfig.for_market(loaded.market)
-        else:
-            name, assets, config = system.manifest.market, load_files(files, stamp), CalibrationConfig()
+        loaded = inputs.load()
+        config = CalibrationConfig() if loaded.market is None else CalibrationConfig.for_market(loaded.market)
         horizons = [
             system.chain.read(system.risk_parameters.get(int(one), 0, 0))
             for one in (Field.HORIZON_INITIAL, Field.HORIZON_MAINTENANCE)
@@ -125,6 +103,7 @@ def _calibration(
         config = replace(config, initial_horizon=horizons[0], maintenance_horizon=horizons[1])
         if half_life is not None:
             config = replace(config, half_life=half_life)
-        return calibrate(name, assets, config, now)
+        name = inputs.market or system.manifest.market
+        return calibrate(name, loaded.assets, config, now, loaded.sources)
 
     return fit

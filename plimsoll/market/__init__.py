@@ -12,8 +12,9 @@ from plimsoll.market.markets import (
     load_dvol,
     load_market,
 )
+from plimsoll.market.prices import Repair, join_series, read_prices
 from plimsoll.market.series import YEAR_SECONDS, Series, combined_hash, data_hash, load_series, make_series, resample
-from plimsoll.market.volatility import Ewma, VolatilityIndex, VolatilityReporter, ewma_volatility
+from plimsoll.market.volatility import Ewma, VolatilityIndex, ewma_volatility
 
 __all__ = [
     "DEFAULT_MARKET",
@@ -24,18 +25,20 @@ __all__ = [
     "Ewma",
     "Market",
     "MarketData",
+    "Repair",
     "Series",
     "VolatilityIndex",
-    "VolatilityReporter",
     "average_daily_volume",
     "combined_hash",
     "data_hash",
     "ewma_volatility",
     "get_market",
+    "join_series",
     "load_chains",
     "load_dvol",
     "load_market",
     "load_series",
     "make_series",
+    "read_prices",
     "resample",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 
 from plimsoll.errors import PlimsollError
 from plimsoll.market.series import Integers, Series, load_series, make_series, resample
-from plimsoll.market.volatility import VolatilityIndex, VolatilityReporter
+from plimsoll.market.volatility import VolatilityIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,10 +98,6 @@ class MarketData:
             for ts, price in zip(asset.prints.ts.tolist(), asset.prints.close.tolist(), strict=True):
                 table.setdefault(ts, {})[name] = price
         yield from sorted(table.items())
-
-    def reporter(self) -> VolatilityReporter:
-        """A volatility reporter that knows the history and is to be shown the steps one by one."""
-        return VolatilityReporter(self.histories(), self.index, self.market.half_life)
 
 
 def _crypto(name: str, title: str, start: str, end: str, step: int, files: Files) -> Market:

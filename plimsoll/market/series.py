@@ -18,6 +18,7 @@ from eth_utils.crypto import keccak
 from numpy.typing import NDArray
 
 from plimsoll.errors import PlimsollError
+from plimsoll.market.defects import jumps
 from plimsoll.market.frames import numbers, read_frame, require_columns, seconds
 
 Floats = NDArray[np.float64]
@@ -130,7 +131,8 @@ def load_series(path: Path | str, name: str | None = None, *, stamp: Stamp = "cl
     """Read a .parquet, .csv or .csv.gz file with columns ts and close and, optionally, open, high, low, volume.
 
     `name` defaults to the file's stem. `stamp` says which end of its bar a row's ts marks; "open" moves every row one
-    bar later, to the moment its close was known. Raises PlimsollError for any fault, naming file, row and remedy.
+    bar later, to the moment its close was known. Raises PlimsollError for any fault, naming file, row and remedy; this
+    is the strict reading, plimsoll.market.prices repairs by rules.
     """
     path = Path(path)
     frame = read_frame(path)
@@ -140,6 +142,9 @@ def load_series(path: Path | str, name: str | None = None, *, stamp: Stamp = "cl
     ts = seconds(path, frame, "ts")
     prices = {column: numbers(path, frame, column) for column in (*_PRICES, "volume") if column in frame.columns}
     series = make_series(name or path.name.split(".")[0], ts, prices.pop("close"), source=str(path), **prices)
+    for change in jumps("close", series.close, series.ts, np.arange(len(series))):
+        if change.action == "refused":
+            raise PlimsollError(f"{path}: row {change.row}: {change.message}")
     return replace(series, ts=series.ts + series.bar_seconds) if stamp == "open" else series
 
 

@@ -1,4 +1,4 @@
-"""Volatility as it is known at a moment: an EWMA on the time index, and what a volatility reporter would publish.
+"""Volatility as it is known at a moment: an EWMA on an irregular time index, and an index of implied volatility.
 
 Nothing here looks ahead: every state is a function of what was observed at or before its time.
 """
@@ -72,49 +72,3 @@ class VolatilityIndex:
 
     asset: str
     series: Series
-
-
-INDEX_MAX_AGE = 5 * 86_400
-"""Seconds after which a silent index is no longer used; a long weekend or a day's hole is shorter."""
-
-
-class VolatilityReporter:
-    """What an honest volatility reporter publishes, step by step, for every asset of a market.
-
-    With an index I of asset a, last known at t_k:   σ_u(t) = I(t_k) · EWMA_u(t) / EWMA_a(t_k).
-    For a itself that is the index, carried on by how realised volatility moved since it was published; for any other
-    asset, the index times the ratio of realised volatilities. Without an index, or with one older than
-    INDEX_MAX_AGE: σ_u = EWMA_u.
-    """
-
-    def __init__(self, history: dict[str, Series], index: VolatilityIndex | None, half_life: float) -> None:
-        """Start from `history` (rows before the first step only), keyed by asset; half_life in seconds."""
-        self._ewma = {asset: Ewma(half_life) for asset in history}
-        for asset, series in history.items():
-            for ts, price in zip(series.ts.tolist(), series.close.tolist(), strict=True):
-                self._ewma[asset].update(ts, price)
-        self._index = index
-        self._next = 0
-        self._index_ts = -INDEX_MAX_AGE
-        self._index_ratio = math.nan
-        if index is not None:
-            self._advance(min(int(series.ts[-1]) for series in history.values()))
-
-    def observe(self, ts: int, prices: dict[str, float]) -> dict[str, float]:
-        """Take the prices printed at ts; return each of these assets' volatility, annualised and decimal."""
-        self._advance(ts - 1)  # what the index said before this print is measured against volatility before it
-        for asset, price in prices.items():
-            self._ewma[asset].update(ts, price)
-        self._advance(ts)
-        scale = self._index_ratio if ts - self._index_ts <= INDEX_MAX_AGE else 1.0
-        return {asset: scale * self._ewma[asset].volatility for asset in prices}
-
-    def _advance(self, ts: int) -> None:
-        """Take in the index up to ts."""
-        if self._index is None:
-            return
-        known = int(np.searchsorted(self._index.series.ts, ts, side="right"))
-        if known > self._next:
-            self._next = known
-            self._index_ts = int(self._index.series.ts[known - 1])
-            self._index_ratio = float(self._index.series.close[known - 1]) / self._ewma[self._index.asset].volatility

@@ -2,7 +2,7 @@
 
 An observation starts at the latest round when it opens and closes with the first round at or after its horizon; a move
 beyond z·σ·√(time/year) is an exception; the last 250 outcomes are held against the Basel Committee's traffic light
-(Supervisory framework for the use of "backtesting", 1996, table 2). The contract keeps two words; this keeps lists.
+(`plimsoll.validation.coverage`). The contract keeps two words; this keeps lists.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from fractions import Fraction
 from math import ceil
 
 from plimsoll.market.series import YEAR_SECONDS
+from plimsoll.validation.coverage import BASEL_DAYS, basel_addition
 
-WINDOW = 250
 MILLION = 10**6
 DEVIATION_UNIT = 10**9
 """A deviation of one."""
 
-ADDITIONS = (0, 0, 0, 0, 0, 40, 50, 65, 75, 85)
-"""Hundredths added to the Committee's factor of 3, by the number of exceptions; a whole one from ten on."""
-RED = len(ADDITIONS)
-RED_ADDITION = 100
+FACTOR = 3
+"""What the Committee's additions are added to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +58,8 @@ def is_exception(start: int, end: int, deviation: int, elapsed: int) -> bool:
 
 def multiplier_up(exceptions: int) -> int:
     """1 + addition / 3 [millionths], rounded up."""
-    addition = ADDITIONS[exceptions] if exceptions < RED else RED_ADDITION
-    return MILLION + ceil(Fraction(addition * MILLION, 300))
+    addition = Fraction(str(basel_addition(exceptions)))  # as published, in hundredths
+    return MILLION + ceil(addition * MILLION / FACTOR)
 
 
 @dataclass(slots=True)
@@ -72,7 +70,7 @@ class CoverageCount:
     horizon: int
     outcomes: list[Outcome] = field(default_factory=list)
     """Every one, from the first."""
-    _window: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _window: deque[bool] = field(default_factory=lambda: deque(maxlen=BASEL_DAYS))
     _opened: int | None = None
     """The round that the open observation starts from."""
     _due_at: int = 0

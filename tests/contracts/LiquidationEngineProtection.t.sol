@@ -64,6 +64,9 @@ contract LiquidationEngineProtectionTest is Auctions {
         cheats.expectPartialRevert(ILiquidationEngine.LiquidationNotLiquidatable.selector);
         liquidation.flag(account, flagger);
         setPrice(BTC, 46_500);
+        // Some nodes would not show whether it is liquidatable.
+        cheats.expectPartialRevert(ILiquidationEngine.LiquidationNotLiquidatable.selector);
+        liquidation.flagAt(account, flagger, 1);
         vm.prank(stranger); // anyone may
         liquidation.flag(account, flagger);
         ILiquidationEngine.Auction memory auction = liquidation.auctionOf(account);

@@ -343,13 +343,13 @@ def test_settleTrade_refusesABadOrder(
 
 @cache
 def report_of(market: str = "2020-03", names: tuple[str, ...] = ("BTC", "ETH")) -> Report:
-    """A real calibration, of half a year of made-up hourly prices."""
+    """A real calibration, of a year of made-up hourly prices."""
     random = np.random.default_rng(3)
-    common = random.standard_t(4, 4_380) * 0.006
+    common = random.standard_t(4, 8_760) * 0.006
     series = {}
     for name in names:
-        closes = 100 * np.exp(np.cumsum(common + random.standard_t(4, 4_380) * 0.003))
-        series[name] = make_series(name, np.arange(4_380) * 3_600 + 1_577_836_800, closes)
+        closes = 100 * np.exp(np.cumsum(common + random.standard_t(4, 8_760) * 0.003))
+        series[name] = make_series(name, np.arange(8_760) * 3_600 + 1_577_836_800, closes)
     return calibrate(market, series, CalibrationConfig(8 * 3_600, 2 * 3_600))
 
 

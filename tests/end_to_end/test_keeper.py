@@ -19,7 +19,6 @@ import pytest
 from plimsoll.chain.anvil import Anvil
 from plimsoll.chain.client import Chain, Sender
 from plimsoll.chain.deploy import deploy
-from plimsoll.chain.fields import Field, ParameterChange
 from plimsoll.chain.instruments import Instrument, Kind
 from plimsoll.chain.orders import make_order, settle_trade
 from plimsoll.chain.state import State, read_state
@@ -313,24 +312,6 @@ def test_step_waits_for_throughput(chain: Chain, house: Any, accounts: dict[str,
     finally:
         chain.rpc("anvil_removeBlockTimestampInterval")
     assert read_state(system).oracles["BTC"].throughput_room < WAD
-
-
-def test_act_reports_what_the_next_round_will_do(chain: Chain, house: Any, accounts: dict[str, int]) -> None:
-    """A flag in the block of a push is refused, in the next one it is not."""
-    system, keeper, long = house.system, keeper_of(house, accounts), accounts["long"]
-    house.set_price(29_500.0)
-    chain.rpc("anvil_setBlockTimestampInterval", 0)
-    try:
-        change = ParameterChange(Field.CORRELATION_LOW, 1, 2, 499_999).as_tuple()
-        empty = bytes(32)
-        bundle = system.risk_parameters.applyBundle((change,), (empty, empty, empty, 0, 0))
-        chain.send(bundle, DEPLOYER)
-        refused = keeper._act(Flag(long))
-    finally:
-        chain.rpc("anvil_removeBlockTimestampInterval")
-    assert refused.refusal.startswith("LiquidationInBlockOfPush")
-    chain.set_time(chain.block().timestamp + 1)
-    assert keeper._act(Flag(long)).receipt is not None
 
 
 def test_step_reports_a_refusal_and_goes_on(house: Any, accounts: dict[str, int]) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 GUARDIAN = DEPLOYER  # as in the profile
 DAY = 86_400
+HEALTHY = "LiquidationNotLiquidatable"
+BUNDLE_REFUSALS = ("RiskParametersInconsistent", "RiskParametersNotPositiveDefinite", "ParameterStewardImpact")
+"""Why a bundle whose every number is within its limits may be refused: what they come to together."""
 
 
 class Governance(Life):
@@ -28,42 +31,70 @@ class Governance(Life):
     @rule(
         field=st.sampled_from([Field.TAIL_INITIAL, Field.TAIL_MAINTENANCE, Field.VOLATILITY_STRESS,
                                Field.VOLATILITY_FLOOR, Field.AVERAGE_DAILY_VOLUME, Field.CORRELATION_LOW,
-                               Field.CORRELATION_HIGH]),
+                               Field.CORRELATION_HIGH, Field.SURFACE_RHO, Field.CARRY]),
         part=st.floats(0, 1),
         symbol=st.sampled_from(SYMBOLS),
     )  # fmt: skip
     def calibrator_pushes(self, field: Field, part: float, symbol: str) -> None:
-        """BOUNDS: within the limits a push goes through; a unit beyond, or too soon after another, it does not."""
-        ids = sorted(self.system.underlyings.values())
-        is_pair = field in {Field.CORRELATION_LOW, Field.CORRELATION_HIGH}
-        key = Key(field, *ids) if is_pair else Key(field, self.system.underlyings[symbol])
+        """BOUNDS: what tightens within the limits is pushed; a unit beyond, too soon after another move or what
+        loosens is not."""
+        key = self.key_of(field, symbol)
         allowed = self.chain.read(self.system.steward.allowed(int(field), key.underlying, key.other))
         now, present = self.chain.block().timestamp, self.state.parameters[key]
         within = int(allowed.minimum + (allowed.maximum - allowed.minimum) * Decimal(str(part)))
-        refusals = ("ParameterStewardStep", "RiskParametersOutOfBounds", "ParameterStewardTooSoon")
+        limits = ("ParameterStewardStep", "ParameterStewardBudget", "RiskParametersOutOfBounds")
+        refusals = (*limits, "ParameterStewardTooSoon", "ParameterStewardLoosens")
         for beyond in (allowed.minimum - 1, allowed.maximum + 1):
             if beyond != present:
                 self.refused("BOUNDS", self.bundle(key, beyond), CALIBRATOR, *refusals)
         self.refused("BOUNDS", self.bundle(key, within), THIEF, "AccessManagedUnauthorized")
-        if now < allowed.allowedAt - 5 and within != present:
+        if (within - present) * field.direction < 0:
+            self.refused("BOUNDS", self.bundle(key, within), CALIBRATOR, "ParameterStewardLoosens")
+        elif now < allowed.allowedAt - 5 and within != present:
             self.refused("BOUNDS", self.bundle(key, within), CALIBRATOR, "ParameterStewardTooSoon")
-        elif self.attempt(self.bundle(key, within), CALIBRATOR, "RiskParametersInconsistent") and within != present:
-            self.nobody_is_flagged_in_the_same_block()
+        elif self.attempt(self.bundle(key, within), CALIBRATOR, *BUNDLE_REFUSALS) and within != present:
+            self.whoever_was_healthy_is_not_flagged()
 
-    def nobody_is_flagged_in_the_same_block(self) -> None:
-        """PUSH: not even who has just become liquidatable."""
-        engine, keeper = self.system.liquidation_engine, self.stage.accounts["keeper"]
+    def whoever_was_healthy_is_not_flagged(self) -> None:
+        """PUSH: who could not be flagged without the block just mined, at its time, cannot be with it."""
+        engine, keeper, head = self.system.liquidation_engine, self.stage.accounts["keeper"], self.chain.block()
         calls = [engine.flag(self.stage.accounts[role], keeper) for role in TRADERS]
-        now = self.chain.block().timestamp
-        for answer in self.chain.try_read_many(calls, sender=SETTLER.address, time=now):
-            assert isinstance(answer, Reverted), "flagged in the block of a push"
-            assert answer.error == "LiquidationInBlockOfPush", answer
-        self.audit.seen["flag in the block of a push"] += 1
+        before, after = (
+            self.chain.try_read_many(calls, number, sender=SETTLER.address, time=head.timestamp)
+            for number in (head.number - 1, head.number)
+        )
+        for role, was, is_ in zip(TRADERS, before, after, strict=True):
+            if isinstance(was, Reverted) and was.error == HEALTHY:
+                assert isinstance(is_, Reverted), f"{role} can be flagged because of a push"
+                assert is_.error == HEALTHY, is_
+                self.audit.seen["healthy through a push"] += 1
 
-    def bundle(self, key: Key, value: int) -> Call:
+    @rule(field=st.sampled_from([Field.TAIL_INITIAL, Field.AVERAGE_DAILY_VOLUME]), symbol=st.sampled_from(SYMBOLS))
+    def calibrator_announces(self, field: Field, symbol: str) -> None:
+        """BOUNDS: what loosens waits; a guardian ends it, and nobody else."""
+        key, steward = self.key_of(field, symbol), self.system.steward
+        looser = self.state.parameters[key] - field.direction
+        if not self.attempt(
+            self.bundle(key, looser, "schedule"), CALIBRATOR, "ParameterStewardBudget", "RiskParametersOutOfBounds"
+        ):
+            return
+        execute = self.bundle(key, looser, "execute")
+        self.refused("BOUNDS", execute, THIEF, "ParameterStewardNotReady")
+        self.refused("BOUNDS", steward.veto(), THIEF, "AccessManagedUnauthorized")
+        self.chain.send(steward.veto(), GUARDIAN)
+        self.refused("BOUNDS", execute, THIEF, "ParameterStewardNotPending")
+
+    def key_of(self, field: Field, symbol: str) -> Key:
+        """Of an underlying's number, or of the pair's."""
+        is_pair = field in {Field.CORRELATION_LOW, Field.CORRELATION_HIGH}
+        ids = sorted(self.system.underlyings.values())
+        return Key(field, *ids) if is_pair else Key(field, self.system.underlyings[symbol])
+
+    def bundle(self, key: Key, value: int, how: str = "push") -> Call:
+        """One change; `how`: push, schedule or execute."""
         change = ParameterChange(key.field, key.underlying, key.other, value)
         provenance = (b"\1" * 32, b"\2" * 32, market_hash(self.system.manifest.market), 1, 990_000)
-        call: Call = self.system.steward.push((change.as_tuple(),), provenance)
+        call: Call = getattr(self.system.steward, how)((change.as_tuple(),), provenance)
         return call
 
     @rule(seconds=st.integers(600, 7_200), early=st.booleans())

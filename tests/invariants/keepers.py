@@ -32,7 +32,6 @@ class Keepers(Life):
                     "LiquidationNotFlagged",
                     "LiquidationZeroFraction",
                     "LiquidationThroughput",
-                    "LiquidationInBlockOfPush",
                 )
 
     @rule(role=st.sampled_from(TRADERS))

@@ -40,7 +40,6 @@ KEEPER_REFUSALS = {
     "LiquidationNotFlagged",
     "LiquidationAlreadyFlagged",
     "LiquidationThroughput",
-    "LiquidationInBlockOfPush",
     "ClearingHouseNoLossDue",
     "InsuranceFundNoClaimDue",
     MARGIN,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = int(os.environ.get("PLIMSOLL_EXAMPLES", "0"))
 SETTINGS = settings(
-    max_examples=EXAMPLES or 20,
+    max_examples=EXAMPLES or 40,
     stateful_step_count=30,
     derandomize=not EXAMPLES,
     database=None,
@@ -66,7 +66,7 @@ HAPPENED = {
     "BidSettled", "AuctionEnded", "ShortfallReserved", "LossCovered", "LossShared", "FeesSwept", "ParametersPushed",
     "solvent bid", "insolvent bid", "feed fault", "option trade", "ExpirySettled", "ExpiredSettled", "LossPending",
     "ClaimPaid", "InterestAccrued", "RedemptionRequested", "Withdraw", "pause", "protection",
-    "flag in the block of a push",
+    "healthy through a push",
 }  # fmt: skip
 """What a run must have seen, or its draw was too tame to show anything."""
 

@@ -58,7 +58,8 @@ class WhatIf(Life):
         seconds=st.integers(1, 7_000),
     )
     def compare(self, sizes: tuple[float, float], more: float, seconds: int) -> None:
-        """ORDER: margin of an imagined book rises with its size, with volatility and with the age of prices."""
+        """ORDER: margin of an imagined book rises with its size, and where it is no hedge with volatility and with the
+        age of prices. Of a hedge one leg alone may become wilder, the other's level resting on its floor."""
 
         def book(scale: float) -> Any:
             held = {self.system.perpetual(s): int(size * scale * WAD) for s, size in zip(SYMBOLS, sizes, strict=True)}
@@ -66,6 +67,8 @@ class WhatIf(Life):
 
         one, larger = self.stage.observer.margins([book(1), book(more)])
         check_rising(self.audit.checks, one, larger, f"{more} times the size")
+        if sizes[0] * sizes[1] < 0:
+            return
         with self.chain.snapshot():
             for symbol in SYMBOLS:
                 feed = self.system.volatility_feeds[symbol]

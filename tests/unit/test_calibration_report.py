@@ -17,7 +17,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.market import Series, make_series
 
 
-def assets(seed: int = 1, n: int = 4_000, names: tuple[str, ...] = ("AVAX", "BTC", "ETH")) -> dict[str, Series]:
+def assets(seed: int = 1, n: int = 8_000, names: tuple[str, ...] = ("AVAX", "BTC", "ETH")) -> dict[str, Series]:
     rng = np.random.default_rng(seed)
     common = rng.standard_t(5, n)
     ts = 1_600_000_000 + 3_600 * np.arange(n)
@@ -78,7 +78,7 @@ def changed(report: Report, path: str, value: object) -> bytes:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", "plimsoll.calibration/2", "schema is 'plimsoll.calibration/2'"),
+        ("schema", "plimsoll.calibration/1", "schema is 'plimsoll.calibration/1'"),
         ("schema", ..., "schema is 'None'"),
         ("coverage", ..., "the report lacks coverage"),
         ("extra", 1, "the report has unknown extra"),
@@ -95,6 +95,7 @@ def changed(report: Report, path: str, value: object) -> bytes:
         ("data/assets/BTC/hash", "0x" + "1" * 64, "data.hash is not the hash of data.assets"),
         ("data/assets", {}, "data.assets is empty"),
         ("configuration/half_life", ..., "configuration lacks half_life"),
+        ("configuration/grid", 1.5, "configuration.grid is not a whole number"),
         ("configuration/horizons/initial", -1, "configuration.horizons.initial is not a whole number"),
         ("parameters/assets/BTC", ..., "parameters are for AVAX, ETH and data for AVAX, BTC, ETH"),
         ("parameters/assets/BTC/tail_initial", 0, "tail_initial is 0, outside"),
@@ -149,14 +150,6 @@ def test_load_refuses_another_hash_and_unreadable_files(report, tmp_path):
         report.save(path / "below-a-file.json")
 
 
-def test_require_data_refuses_another_data_set(report):
-    report.require_data(assets())
-    with pytest.raises(PlimsollError, match="was fitted to another data set"):
-        report.require_data(assets(seed=2))
-    with pytest.raises(PlimsollError, match="was fitted to another data set"):
-        report.require_data(assets(names=("AVAX", "BTC")))
-
-
 # The command
 
 
@@ -182,13 +175,13 @@ def test_command_options_reach_the_configuration(tmp_path):
     path = write(tmp_path, assets(names=("BTC",))["BTC"])
     out = tmp_path / "out.json"
     arguments = [f"XBT={path}", "--out", str(out), "--initial-horizon", "6h", "--maintenance-horizon", "90m"]
-    arguments += ["--half-life", "5d", "--as-of", "2021-02-01", "--stamp", "open"]
+    arguments += ["--half-life", "5d", "--as-of", "2021-07-01", "--stamp", "open"]
     CliRunner().invoke(command, arguments, catch_exceptions=False)
     report = Report.load(out)
     assert list(report.assets) == ["XBT"]
     assert report.configuration["horizons"] == {"initial": 21_600, "maintenance": 5_400}
     assert report.configuration["half_life"] == 432_000
-    assert report.as_of == 1_612_137_600
+    assert report.as_of == 1_625_097_600
     assert report.data["assets"]["XBT"]["last"] <= report.as_of  # type: ignore[index]
 
 
@@ -206,14 +199,56 @@ def test_command_default_market_needs_no_files(tmp_path):
         (["a.csv", "--market", "2021-05"], "give either price files or --market NAME"),
         (["--market", "nowhere"], "unknown market 'nowhere'"),
         (["absent.csv"], "absent.csv: no such file"),
-        (["A={path}", "A={path}"], "two files are named A"),
+        (["{path}", "--index", "absent.csv"], "absent.csv: no such file"),
+        (["{path}", "--index", "ETH={path}"], "--index: ETH is not among the assets (BTC)"),
+        (["A={path}", "B={path}", "--index", "{path}"], "--index: say which asset it is of, as in --index A="),
+        (["{path}", "--index", "{percent}"], "the index shows 80, which looks like percent; give 0.8"),
+        (["{path}", "--chains", "{path}"], "has no column currency"),
+        (["{path}", "--book", "{path}"], "name its asset, as in --book BTC="),
+        (["{path}", "--book", "BTC={path}"], "has no column"),
+        (["{path}", "--peg", "absent.csv"], "absent.csv: no such file"),
+        (["{path}", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        (["A={path}", "A={other}"], "A: files to join differ at"),
+        (["{path}", "--as-of", "1999-01-01"], "fewer than 2 prices"),
     ],
 )
 def test_command_refuses(tmp_path, arguments, message):
-    path = write(tmp_path, assets(names=("BTC",))["BTC"])
-    result = CliRunner().invoke(command, [a.format(path=path) for a in arguments])
+    one = assets(names=("BTC",), n=2_000)["BTC"]
+    paths = {
+        "path": write(tmp_path, one),
+        "other": write(tmp_path, make_series("other", one.ts, one.close * 1.5)),
+        "percent": write(tmp_path, make_series("percent", one.ts, np.full(len(one), 80.0))),
+    }
+    result = CliRunner().invoke(command, [a.format(**paths) for a in arguments])
     assert isinstance(result.exception, PlimsollError)
     assert message in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+def test_command_joins_files_of_one_name(tmp_path):
+    data = assets(names=("BTC",))["BTC"]
+    middle = int(data.ts[4_000])
+    (tmp_path / "late").mkdir()
+    paths = [write(tmp_path, data.between(end=middle)), write(tmp_path / "late", data.between(middle))]
+    out = tmp_path / "out.json"
+    CliRunner().invoke(command, [*map(str, paths), "--out", str(out)], catch_exceptions=False)
+    assert Report.load(out) == calibrate("BTC", {"BTC": data})
+
+
+def test_command_takes_an_index_and_a_peg(tmp_path):
+    data = assets(names=("BTC",))["BTC"]
+    rng = np.random.default_rng(4)
+    index = make_series(
+        "VOL", data.ts, 0.8 * np.exp(0.2 * np.sin(np.arange(len(data)) / 40) + rng.normal(0, 0.02, len(data)))
+    )
+    peg = make_series("USDC", data.ts, 1.0 - 0.02 * (np.arange(len(data)) == 900))
+    out = tmp_path / "out.json"
+    arguments = [str(write(tmp_path, data)), "--index", f"BTC={write(tmp_path, index)}"]
+    arguments += ["--peg", str(write(tmp_path, peg)), "--out", str(out)]
+    CliRunner().invoke(command, arguments, catch_exceptions=False)
+    report = Report.load(out)
+    assert sorted(report.data["sources"]) == ["index VOL", "peg USDC"]  # type: ignore[call-overload]
+    assert report.evidence["assets"]["BTC"]["haircut"]["jump"] > 0.0  # type: ignore[index]
 
 
 def test_command_refuses_a_bad_duration(tmp_path):

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from plimsoll.calibration.implied import (
+    SurfaceConfig,
+    calibrate_surface,
+    carry_by_tenor,
+    shock_exponent,
+    volatility_shock,
+)
 from plimsoll.calibration.surface import (
     CHECKED_TENORS,
     FARTHEST_STRIKE,
@@ -19,12 +26,9 @@ from plimsoll.calibration.surface import (
     ShapeLimits,
     TermPoints,
     arbitrage_margin,
-    carry_by_tenor,
     fit_errors,
     fit_surface,
     observe,
-    shock_exponent,
-    volatility_shock,
 )
 from plimsoll.chain.fields import Field
 from plimsoll.errors import PlimsollError
@@ -218,17 +222,90 @@ def test_arbitrage_margin_isNegativeWhereVarianceFalls():
     assert (later - now).min() < 0
 
 
+# ─── The whole way
+
+
+def test_calibrate_surface_goesFromChainsToFields():
+    chains = [chain_of(TRUE, 0.5 + 0.01 * i, T0 + i * DAY) for i in range(20)]
+    config = SurfaceConfig(folds=2)
+    found = calibrate_surface(chains, LIMITS, in_force=replace(TRUE, term_ratio=1.0), config=config)
+    fields, facts = found.parameters, found.evidence
+    by_hand = fit_surface(observe(chains[-7:]), LIMITS)
+    assert (fields.surface_rho, fields.surface_eta, fields.surface_gamma) == (by_hand.rho, by_hand.eta, by_hand.gamma)
+    assert (fields.term_ratio, fields.term_speed) == (by_hand.term_ratio, by_hand.term_speed)
+    assert fields.carry == pytest.approx(0.02)
+    assert fields.option_half_spread == pytest.approx(0.01)  # narrower quotes count as two points
+    assert (facts.days, facts.left_out, facts.quotes) == (7, 0, 7 * 8 * 21)
+    assert (facts.first, facts.last) == (chains[13].ts, chains[19].ts)
+    assert facts.folds == 2
+    assert facts.ahead is not None
+    assert facts.held is not None
+    assert facts.ahead.count == facts.held.count == 14 * 8 * 21
+    assert facts.ahead.rmse < 0.15
+    assert facts.held.rmse > 2
+    assert (facts.wings, facts.money, facts.calendar) == tuple(arbitrage_margin(by_hand, LIMITS).min(axis=(1, 2)))
+    assert {Field.of(name).key for name in asdict(fields)} == set(asdict(fields))
+
+
+def test_calibrate_surface_doesNotLookAhead():
+    """The walk's first fit is held against days whose marks are then changed: its errors change, no fit before does."""
+    chains = [chain_of(TRUE, 0.6, T0 + i * DAY) for i in range(15)]
+    later = replace(TRUE, rho=0.4)
+    broken = chains[:8] + [chain_of(later, 0.6, chain.ts) for chain in chains[8:]]
+    one_week = SurfaceConfig(folds=1)
+    walked = calibrate_surface(broken, LIMITS, config=one_week).evidence.ahead
+    assert walked is not None
+    quotes = observe(broken)
+    before = fit_surface(observe(chains[1:8]), LIMITS)
+    assert walked == fit_errors(before, quotes.between(start=T0 + 8 * DAY)).total
+
+
+def test_calibrate_surface_leavesOutThinDaysAndSaysWhenTooFewRemain():
+    chains = [chain_of(TRUE, 0.6, T0 + i * DAY) for i in range(8)]
+
+    def thin(chain: Chain) -> Chain:
+        return replace(chain, bid=np.where(chain.tau > 9 / 365, np.nan, chain.bid))
+
+    found = calibrate_surface([*chains[:3], thin(chains[3]), *chains[4:]], LIMITS)
+    assert (found.evidence.left_out, found.evidence.days, found.evidence.folds) == (1, 7, 0)
+    assert found.evidence.ahead is None
+    with pytest.raises(
+        PlimsollError, match="BTC: 2 of 8 days of chains are usable and 3 are needed, each with 50 quotes"
+    ):
+        calibrate_surface([*chains[:2], *(thin(chain) for chain in chains[2:])], LIMITS)
+    for config in (SurfaceConfig(least_quotes=8 * 21 + 1), SurfaceConfig(least_expiries=9)):
+        with pytest.raises(PlimsollError, match="BTC: 0 of 8 days"):
+            calibrate_surface(chains, LIMITS, config=config)
+    with pytest.raises(PlimsollError, match="0 of 0 days"):
+        calibrate_surface([], LIMITS)
+
+
 # ─── How implied volatility moves
 
 
 def test_volatility_shock_isTheShortfallOfRelativeMoves():
-    close = np.full(1_001, 0.5)
-    close[500:] = 0.6  # one rise of a fifth in a thousand hours
-    index = make_series("DVOL", np.arange(1_001) * 3_600 + T0, close)
-    rise, fall = volatility_shock(index, 3_600)
-    assert rise == pytest.approx(0.2 / 10)  # the worst ten of a thousand hold it once
-    assert fall == 0.0
-    assert volatility_shock(index, 5 * 3_600)[0] == pytest.approx(0.2 * 5 / 9.96)
+    close = np.full(2_001, 0.5)
+    close[500:1_500] = 0.6  # one rise of a fifth in two thousand hours, and one fall back
+    index = make_series("DVOL", np.arange(2_001) * 3_600 + T0, close)
+    found = volatility_shock(index, 3_600)
+    assert found.rise == pytest.approx(0.2 / 20)  # the worst twenty of two thousand hold it once
+    assert found.fall_share == pytest.approx(1.0)  # 0.6/0.5 − 1: what the lower node divides by
+    assert found.moves == 2_000
+    assert volatility_shock(index, 5 * 3_600).rise == pytest.approx(0.2 * 5 / 19.96)
+    close[1_500:] = 0.55
+    assert volatility_shock(make_series("DVOL", index.ts, close), 3_600).fall_share == pytest.approx(0.05 / 0.55 / 0.2)
+
+
+def test_volatility_shock_errsAsItSays():
+    """Over 60 histories whose rises and falls come together, in clusters of two days."""
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        log = np.cumsum(rng.normal(0, 0.01, 24_000) * np.repeat(np.exp(0.3 * rng.normal(size=500)), 48))
+        found.append(volatility_shock(make_series("DVOL", np.arange(24_000) * 3_600 + T0, np.exp(log)), 3_600))
+    for value, error in (("rise", "rise_error"), ("fall_share", "fall_share_error")):
+        stated = np.mean([getattr(one, error) for one in found])
+        assert np.std([getattr(one, value) for one in found], ddof=1) == pytest.approx(stated, rel=0.3)
 
 
 def test_volatility_shock_refusesWhatItCannotMeasure():
@@ -237,14 +314,17 @@ def test_volatility_shock_refusesWhatItCannotMeasure():
         volatility_shock(index, 3_600)
     with pytest.raises(PlimsollError, match="50 moves over 86400 s are too few"):
         volatility_shock(index.between(end=T0 + 51 * DAY), DAY)
+    with pytest.raises(PlimsollError, match="VIX: never rises"):
+        volatility_shock(index, DAY)
 
 
 def test_volatility_shock_ofVix():
     """What the equities profile starts with; 2014–2018, with 5 February 2018 in it."""
     index = load_market("sp500-nasdaq").index
     assert index is not None
-    assert volatility_shock(index.series, 2 * DAY) == pytest.approx((0.706, 0.264), abs=0.001)
-    assert volatility_shock(index.series, DAY) == pytest.approx((0.461, 0.200), abs=0.001)
+    two, one = volatility_shock(index.series, 2 * DAY), volatility_shock(index.series, DAY)
+    assert (two.rise, one.rise) == pytest.approx((0.706, 0.461), abs=0.001)
+    assert (two.fall_share, one.fall_share) == pytest.approx((0.510, 0.544), abs=0.001)
 
 
 def test_shock_exponent_findsAKnownPower():
@@ -307,24 +387,28 @@ def test_fit_surface_describesDeribit(underlying: str, inside: tuple[float, floa
 
 
 @pytest.mark.data
-def test_fit_surface_ofAWeekHoldsForTheNext():
-    """The calibrator's rhythm: seven days fitted, the next seven days within this error."""
-    quotes = observe(deribit("BTC"))
-    days = np.unique(quotes.ts)
-    errors = []
-    for i in range(31, len(days) - 7, 14):
-        shape = fit_surface(quotes.between(int(days[i - 7]), int(days[i])), LIMITS)
-        errors.append(fit_errors(shape, quotes.between(int(days[i]), int(days[i + 7]))).total.rmse)
-    assert len(errors) == 4
-    assert np.mean(errors) < 3.5
+@pytest.mark.parametrize(("underlying", "rmse", "better"), [("BTC", 2.9, 0.7), ("ETH", 3.9, 0.7)])
+def test_calibrate_surface_ofAWeekHoldsForTheNext(underlying: str, rmse: float, better: float):
+    """The calibrator's rhythm over May: seven days fitted, the next seven days within this error [points], and a third
+    less than that of the shape that all start with."""
+    first = Surface(rho=-0.25, eta=0.9, gamma=0.46, term_ratio=1.2, term_speed=3.0)
+    facts = calibrate_surface(deribit(underlying), LIMITS, in_force=first).evidence
+    assert facts.folds == 4
+    assert facts.ahead is not None
+    assert facts.held is not None
+    assert facts.ahead.rmse < rmse
+    assert facts.ahead.rmse < better * facts.held.rmse
+    assert min(facts.wings, facts.money, facts.calendar) > 0
 
 
 @pytest.mark.data
 def test_volatility_shock_ofDvol():
     """What the crypto profile starts with: 8 hours and 2 hours."""
     index = load_dvol(data("volatility/deribit_DVOL-BTC_1h.parquet"))
-    assert volatility_shock(index, 8 * 3_600) == pytest.approx((0.155, 0.097), abs=0.001)
-    assert volatility_shock(index, 2 * 3_600) == pytest.approx((0.079, 0.056), abs=0.001)
+    eight, two = volatility_shock(index, 8 * 3_600), volatility_shock(index, 2 * 3_600)
+    assert (eight.rise, two.rise) == pytest.approx((0.155, 0.079), abs=0.001)
+    assert (eight.fall_share, two.fall_share) == pytest.approx((0.705, 0.762), abs=0.001)
+    assert (eight.rise_error, two.rise_error) == pytest.approx((0.014, 0.007), abs=0.001)
 
 
 @pytest.mark.data

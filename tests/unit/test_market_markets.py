@@ -24,18 +24,11 @@ def check_market(name: str) -> None:
     assert data.market.start <= times[0]
     assert times[-1] < data.market.end
     assert 150 <= len(steps) <= 400
-    reporter = data.reporter()
-    levels = {asset: [] for asset in data.assets}
-    for ts, prices in steps:
-        assert set(prices) == set(data.assets)
-        for asset, level in reporter.observe(ts, prices).items():
-            levels[asset].append(level)
-    for asset, one in data.assets.items():
+    assert all(set(prices) == set(data.assets) for _, prices in steps)
+    for one in data.assets.values():
         assert one.history.ts[-1] < data.market.start  # no look-ahead
         assert data.market.start - one.history.ts[-1] <= 5 * DAY
         assert one.prints.close.min() / np.maximum.accumulate(one.prints.close).max() < 0.95
-        assert max(levels[asset]) > 1.5 * levels[asset][0]
-        assert all(0.02 < level < 5 for level in levels[asset])
 
 
 def test_load_market_sp500_nasdaq():
