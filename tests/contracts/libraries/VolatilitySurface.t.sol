@@ -199,4 +199,17 @@ contract VolatilitySurfaceTest is Test {
             Fields.VOLATILITY_SHOCK_EXPONENT.write(word, 500_000)
         );
     }
+
+    /// @notice The range of levels in one step is too coarse here, in steps of two it is seen to be free of arbitrage.
+    function test_requireArbitrageFree_looksCloserWhereOneStepIsTooCoarse() public view {
+        uint256 word = Fields.SURFACE_ETA.write(_word(), 300_000);
+        word = Fields.VOLATILITY_SHOCK_INITIAL.write(word, 800_000);
+        this.check(_levels(250_000, 5_000_000), Fields.VOLATILITY_SHOCK_EXPONENT.write(word, 400_000));
+    }
+
+    function test_requireArbitrageFree_costsLittleForAnOrdinarySurface() public view {
+        uint256 gas_ = gasleft();
+        this.check(_levels(250_000, 5_000_000), _word());
+        assertLt(gas_ - gasleft(), 250_000);
+    }
 }
