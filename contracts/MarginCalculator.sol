@@ -120,6 +120,16 @@ abstract contract MarginCalculator {
         _finish(work);
     }
 
+    /// @dev Both requirements, and no equity, likewise beside another assessment.
+    function _requireBeside(Portfolio memory portfolio, Work memory other) internal view returns (Work memory work) {
+        _begin(work, portfolio, true, ALL);
+        if (!_share(work, other)) _read(work);
+        for (uint256 i; i < work.ends.length; ++i) {
+            _value(work, i);
+        }
+        _require(work);
+    }
+
     function _begin(Work memory work, Portfolio memory portfolio, bool both, uint256 nodes) private pure {
         work.portfolio = portfolio;
         work.both = both;

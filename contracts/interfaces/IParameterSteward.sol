@@ -2,8 +2,9 @@
 pragma solidity 0.8.30;
 
 import { Field } from "../types/Field.sol";
+import { Requirements } from "../types/Margin.sol";
 import { ParameterChange, Provenance } from "../types/ParameterChange.sol";
-import { IMarginEngine } from "./IMarginEngine.sol";
+import { IReferenceMargin } from "./IReferenceMargin.sol";
 
 /// @title IParameterSteward
 /// @notice Lets a calibrator move parameters: in small steps, no further than a budget in a window of time, with no more effect on
@@ -52,12 +53,6 @@ interface IParameterSteward {
         Leg[] legs;
     }
 
-    /// @notice A reference portfolio's requirements [wad dollars], as they are once every ramp has ended.
-    struct Requirements {
-        uint256 initial;
-        uint256 maintenance;
-    }
-
     /// @notice A bundle that waits.
     /// @param bundle Hash of its changes and provenance; 0 for none.
     /// @param readyAt From when it may be executed. @param expiresAt Until when.
@@ -69,7 +64,7 @@ interface IParameterSteward {
 
     event LimitsSet(Field indexed field, Limits limits);
     event MarketSet(bytes32 market);
-    event MarginEngineSet(IMarginEngine marginEngine);
+    event ReferenceMarginSet(IReferenceMargin referenceMargin);
     event LooseningDelaySet(uint32 delay);
     event ReferenceSet(uint256 indexed index, Reference portfolio);
     event FieldFrozen(Field indexed field, bool frozen);
@@ -194,7 +189,7 @@ interface IParameterSteward {
     function setMarket(bytes32 market) external;
 
     /// @notice Set what margins the reference portfolios. Restricted to governance.
-    function setMarginEngine(IMarginEngine marginEngine) external;
+    function setReferenceMargin(IReferenceMargin referenceMargin) external;
 
     /// @notice Seconds between the announcement and the earliest execution, an hour to 14 days. Restricted to governance.
     function setLooseningDelay(uint32 delay) external;

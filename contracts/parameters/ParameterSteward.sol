@@ -4,13 +4,13 @@ pragma solidity 0.8.30;
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import { FixedPointMathLib as FixedPoint } from "solady/src/utils/FixedPointMathLib.sol";
 
-import { IMarginEngine } from "../interfaces/IMarginEngine.sol";
 import { IParameterSteward } from "../interfaces/IParameterSteward.sol";
 import { IPriceOracle } from "../interfaces/IPriceOracle.sol";
+import { IReferenceMargin } from "../interfaces/IReferenceMargin.sol";
 import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
-import { Field } from "../types/Field.sol";
-import { InstrumentLibrary as Instruments } from "../types/Instrument.sol";
-import { Margin } from "../types/Margin.sol";
+import { Field, FieldLibrary as Fields } from "../types/Field.sol";
+import { Instrument, InstrumentLibrary as Instruments } from "../types/Instrument.sol";
+import { Requirements } from "../types/Margin.sol";
 import { ParameterChange, Provenance } from "../types/ParameterChange.sol";
 import { Collateral, Portfolio, Position } from "../types/Portfolio.sol";
 
@@ -44,11 +44,11 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
     uint256 private constant NOTIONAL = 100_000e18;
     uint40 private constant EXECUTION_TIME = 3 days;
     uint8 private constant COLLATERAL = 0;
-    uint256 private constant MAXIMUM_REFERENCES = 16;
+    uint256 private constant MAXIMUM_REFERENCES = 112;
     uint256 private constant MAXIMUM_LEGS = 8;
 
     IRiskParameters public immutable riskParameters;
-    IMarginEngine public marginEngine;
+    IReferenceMargin public referenceMargin;
     IPriceOracle public immutable priceOracle;
     /// @inheritdoc IParameterSteward
     bytes32 public market;
@@ -162,9 +162,9 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
     }
 
     /// @inheritdoc IParameterSteward
-    function setMarginEngine(IMarginEngine marginEngine_) external restricted {
-        marginEngine = marginEngine_;
-        emit MarginEngineSet(marginEngine_);
+    function setReferenceMargin(IReferenceMargin referenceMargin_) external restricted {
+        referenceMargin = referenceMargin_;
+        emit ReferenceMarginSet(referenceMargin_);
     }
 
     /// @inheritdoc IParameterSteward
@@ -250,7 +250,11 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
 
     /// @inheritdoc IParameterSteward
     function requirements() external view returns (Requirements[] memory) {
-        return _measure();
+        uint256[] memory places = new uint256[](_references.length);
+        for (uint256 i; i < places.length; ++i) {
+            places[i] = i;
+        }
+        return referenceMargin.requirementsOf(_portfolios(places));
     }
 
     /// @inheritdoc IParameterSteward
@@ -390,16 +394,41 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
 
     // ─── What a bundle does
 
-    /// @dev Both times as at the end of every ramp, so that nothing is left for later.
+    /// @dev Both times as at the end of every ramp, so that nothing is left for later. The prices are the same both times, and so are
+    /// the portfolios.
     function _apply(ParameterChange[] calldata changes, Provenance calldata provenance) private {
         emit ParametersPushed(provenance.report, msg.sender, changes.length);
+        uint256[] memory places = _touched(changes);
+        if (places.length == 0) return riskParameters.applyBundle(changes, provenance);
+        Portfolio[] memory portfolios = _portfolios(places);
         riskParameters.measureAtTarget(true);
-        Requirements[] memory previous = _measure();
+        Requirements[] memory previous = referenceMargin.requirementsOf(portfolios);
         riskParameters.applyBundle(changes, provenance);
-        Requirements[] memory next = _measure();
+        Requirements[] memory next = referenceMargin.requirementsOf(portfolios);
         riskParameters.measureAtTarget(false);
-        for (uint256 i; i < previous.length; ++i) {
-            _bound(i, previous[i], next[i]);
+        for (uint256 i; i < places.length; ++i) {
+            _bound(places[i], previous[i], next[i]);
+        }
+    }
+
+    /// @dev Which reference portfolios a bundle may do something to: those on an underlying of which it moves a number, all where it moves
+    /// one common to all. One underlying has no correlation, so a pair's number does nothing to any. Underlyings are told apart by
+    /// their lowest byte: at worst too many are measured.
+    function _touched(ParameterChange[] calldata changes) private view returns (uint256[] memory places) {
+        uint256 underlyings;
+        for (uint256 i; i < changes.length; ++i) {
+            uint256 slot = changes[i].field.slot();
+            if (slot == Fields.COMMON_SLOT) underlyings = type(uint256).max;
+            else if (slot < Fields.COMMON_SLOT) underlyings |= 1 << (changes[i].underlying & 0xff);
+        }
+        uint256 count = underlyings == 0 ? 0 : _references.length;
+        places = new uint256[](count);
+        uint256 found;
+        for (uint256 i; i < count; ++i) {
+            if (underlyings >> (_references[i].underlying & 0xff) & 1 != 0) places[found++] = i;
+        }
+        assembly ("memory-safe") {
+            mstore(places, found)
         }
     }
 
@@ -438,17 +467,21 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
                 && effect >= WAD * FixedPoint.zeroFloorSub(MILLION, fall) / MILLION;
     }
 
-    function _measure() private view returns (Requirements[] memory measured) {
-        measured = new Requirements[](_references.length);
-        for (uint256 i; i < measured.length; ++i) {
-            Margin memory margin = marginEngine.marginOfPortfolio(_portfolio(_references[i]));
-            measured[i] = Requirements(margin.initial.total, margin.maintenance.total);
+    /// @dev Reference portfolios at the prices of now; those of an underlying as a rule stand together, and its price is read once.
+    function _portfolios(uint256[] memory places) private view returns (Portfolio[] memory portfolios) {
+        portfolios = new Portfolio[](places.length);
+        (uint256 underlying, uint256 price) = (0, 0);
+        for (uint256 i; i < places.length; ++i) {
+            Reference memory chosen = _references[places[i]];
+            if (chosen.underlying != underlying) {
+                underlying = chosen.underlying;
+                (price,) = priceOracle.price(chosen.underlying);
+            }
+            portfolios[i] = _portfolio(chosen, price);
         }
     }
 
-    /// @dev A reference portfolio at the price of now.
-    function _portfolio(Reference memory chosen) private view returns (Portfolio memory portfolio) {
-        (uint256 price,) = priceOracle.price(chosen.underlying);
+    function _portfolio(Reference memory chosen, uint256 price) private view returns (Portfolio memory portfolio) {
         uint256 deposits;
         for (uint256 i; i < chosen.legs.length; ++i) {
             if (chosen.legs[i].kind == COLLATERAL) ++deposits;
@@ -463,19 +496,14 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
                 portfolio.collateral[deposit++] = Collateral(0, chosen.underlying, uint256(size));
                 continue;
             }
-            portfolio.positions[position++] = Position(
-                leg.kind == Instruments.PERPETUAL
-                    ? Instruments.perpetual(chosen.underlying)
-                    : Instruments.option(
-                        leg.kind == Instruments.PUT,
-                        chosen.underlying,
-                        uint40(block.timestamp + leg.tenor),
-                        uint64(price * leg.strike / MILLION / Instruments.STRIKE_UNIT)
-                    ),
-                int128(size),
-                0
-            );
+            portfolio.positions[position++] = Position(_instrument(leg, chosen.underlying, price), int128(size), 0);
         }
+    }
+
+    function _instrument(Leg memory leg, uint16 underlying, uint256 price) private view returns (Instrument) {
+        if (leg.kind == Instruments.PERPETUAL) return Instruments.perpetual(underlying);
+        uint64 strike = uint64(price * leg.strike / MILLION / Instruments.STRIKE_UNIT);
+        return Instruments.option(leg.kind == Instruments.PUT, underlying, uint40(block.timestamp + leg.tenor), strike);
     }
 
     function _requireSound(uint256 index, Leg calldata leg) private pure {

@@ -35,6 +35,12 @@ struct Requirement {
     uint256 total;
 }
 
+/// @notice Both totals of a portfolio [wad dollars].
+struct Requirements {
+    uint256 initial;
+    uint256 maintenance;
+}
+
 /// @notice One underlying's part in a margin.
 /// @param underlying Its id.
 /// @param price Index price [wad dollars a unit].

@@ -46,7 +46,7 @@ FUNCTION_ROLES: dict[str, dict[int, tuple[str, ...]]] = {
         GOVERNOR: (
             "setLimits",
             "setMarket",
-            "setMarginEngine",
+            "setReferenceMargin",
             "setLooseningDelay",
             "setReference",
             "unfreezeField",
@@ -206,7 +206,8 @@ def _contracts(profile: Profile, deployer: str) -> Iterator[Step]:
         (_AUTHORITY, Ref("price_oracle"), Ref("registry"), _token(profile.cash), cap),
     )
     sources = ("clearing_house", "price_oracle", "volatility_oracle", "risk_parameters", "registry", "normal_table")
-    for step, contract in (("margin_engine", "MarginEngine"), ("margin_lens", "MarginLens")):
+    calculators = {"margin_engine": "MarginEngine", "margin_lens": "MarginLens", "reference_margin": "ReferenceMargin"}
+    for step, contract in calculators.items():
         yield Deploy(step, contract, tuple(map(Ref, sources)))
     yield Deploy(
         "liquidation_engine",
@@ -265,7 +266,7 @@ def _parameters(profile: Profile) -> Iterator[Step]:
     rules = profile.governance
     yield call("ramp", "risk_parameters", "setRampDuration", rules.ramp)
     yield call("age", "risk_parameters", "setAgeSchedule", *rules.age())
-    yield call("steward.engine", "steward", "setMarginEngine", Ref("margin_engine"))
+    yield call("steward.margin", "steward", "setReferenceMargin", Ref("reference_margin"))
     yield call("steward.delay", "steward", "setLooseningDelay", rules.loosening_delay)
     places = [(u, reference) for u in profile.underlyings for reference in rules.references]
     for index, (u, reference) in enumerate(places):

@@ -49,7 +49,7 @@ def test_make_plan_for_every_profile(name: str) -> None:
     plan = make_plan(Config.load().profile(name), DEPLOYER, BEGUN)
     contracts = [step.contract for step in plan.steps if isinstance(step, Deploy)]
     assert {"ClearingHouse", "MarginEngine", "LiquidationEngine", "InsuranceFund", "ParameterSteward"} <= set(contracts)
-    assert {"InstrumentRegistry", "NormalTable", "OrderGateway", "MarginLens"} <= set(contracts)
+    assert {"InstrumentRegistry", "NormalTable", "OrderGateway", "MarginLens", "ReferenceMargin"} <= set(contracts)
     listed = [step.id for step in plan.steps if isinstance(step, Call) and step.function == "listPerpetual"]
     assert len(listed) == 2
 
@@ -120,7 +120,7 @@ def test_make_plan_sets_every_reference_portfolio_of_every_underlying() -> None:
     assert legs == [(0, 10**6, 0, 0), (3, 10**6, 900_000, month), (2, -(10**6), 1_100_000, month)]
     # the steward measures with the margin engine, and governance goes by before the first numbers
     ids = [step.id for step in steps]
-    assert ids.index("steward.engine") < ids.index("parameters")
+    assert ids.index("steward.margin") < ids.index("parameters")
     ramp = next(step for step in steps if step.id == "ramp")
     assert ramp.arguments == (6 * 3_600,)
     age = next(step for step in steps if step.id == "age")

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { Governed } from "../support/Governed.sol";
 import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
 import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
+import { Requirements } from "contracts/types/Margin.sol";
 import { ParameterChange } from "contracts/types/ParameterChange.sol";
 
 /// @notice The worst a calibrator can do whose guardian sleeps: it wants one portfolio's margin as low as it goes. Every half day
@@ -27,11 +28,11 @@ contract HostileCalibratorTest is Governed {
         IParameterSteward.Reference[] memory portfolios = steward.references();
         for (uint256 i; i < portfolios.length; ++i) {
             uint256 state = vm.snapshot();
-            IParameterSteward.Requirements memory before_ = requirementsAtTarget()[i];
+            Requirements memory before_ = requirementsAtTarget()[i];
             _attack(i, 1);
-            IParameterSteward.Requirements memory day = requirementsAtTarget()[i];
+            Requirements memory day = requirementsAtTarget()[i];
             _attack(i, 6);
-            IParameterSteward.Requirements memory week = requirementsAtTarget()[i];
+            Requirements memory week = requirementsAtTarget()[i];
             vm.revertTo(state);
             _report(portfolios[i].name, "initial", before_.initial, day.initial, week.initial);
             _report(portfolios[i].name, "maintenance", before_.maintenance, day.maintenance, week.maintenance);
@@ -150,7 +151,7 @@ contract HostileCalibratorTest is Governed {
     }
 
     function _requirementOf(uint256 target) private returns (uint256) {
-        IParameterSteward.Requirements memory requirement = requirementsAtTarget()[target];
+        Requirements memory requirement = requirementsAtTarget()[target];
         return requirement.initial + requirement.maintenance;
     }
 }

@@ -4,8 +4,8 @@ pragma solidity 0.8.30;
 import { IAccessManaged } from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
 
 import { Oracles } from "../support/Oracles.sol";
-import { IMarginEngine } from "contracts/interfaces/IMarginEngine.sol";
 import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
+import { IReferenceMargin } from "contracts/interfaces/IReferenceMargin.sol";
 import { IRiskParameters } from "contracts/interfaces/IRiskParameters.sol";
 import { ParameterSteward } from "contracts/parameters/ParameterSteward.sol";
 import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
@@ -696,6 +696,6 @@ contract ParameterStewardTest is Oracles {
         }
         vm.prank(attacker);
         vm.expectRevert(abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, attacker));
-        steward.setMarginEngine(IMarginEngine(address(0)));
+        steward.setReferenceMargin(IReferenceMargin(address(0)));
     }
 }

@@ -6,7 +6,7 @@ import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
 import { IPriceOracle } from "contracts/interfaces/IPriceOracle.sol";
 import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
 import { InstrumentLibrary as Instruments } from "contracts/types/Instrument.sol";
-import { Margin } from "contracts/types/Margin.sol";
+import { Margin, Requirements } from "contracts/types/Margin.sol";
 import { ParameterChange } from "contracts/types/ParameterChange.sol";
 import { Collateral, Portfolio, Position } from "contracts/types/Portfolio.sol";
 
@@ -14,19 +14,12 @@ import { Collateral, Portfolio, Position } from "contracts/types/Portfolio.sol";
 contract ParameterStewardImpactTest is Governed {
     uint256 private constant NOTIONAL = 100_000e18;
 
-    function _expectImpact(
-        bytes32 name,
-        IParameterSteward.Requirements memory previous,
-        IParameterSteward.Requirements memory next
-    ) private {
+    function _expectImpact(bytes32 name, Requirements memory previous, Requirements memory next) private {
         vm.expectRevert(abi.encodeWithSelector(IParameterSteward.ParameterStewardImpact.selector, name, previous, next));
     }
 
     /// @dev What governance would come to with the same bundle. Undone.
-    function _imagine(ParameterChange[] memory changes)
-        private
-        returns (IParameterSteward.Requirements[] memory requirements)
-    {
+    function _imagine(ParameterChange[] memory changes) private returns (Requirements[] memory requirements) {
         uint256 state = vm.snapshot();
         riskParameters.applyBundle(changes, provenance());
         requirements = requirementsAtTarget();
@@ -47,7 +40,7 @@ contract ParameterStewardImpactTest is Governed {
 
     /// @notice Against portfolios put together here: 100,000 dollars of notional at 50,000 are two units.
     function test_requirements_areThoseOfThePortfoliosAsDescribed() public view {
-        IParameterSteward.Requirements[] memory requirements = steward.requirements();
+        Requirements[] memory requirements = steward.requirements();
         assertEq(requirements.length, 7);
         uint40 expiry = uint40(block.timestamp + MONTH);
         Position[] memory none;
@@ -75,7 +68,7 @@ contract ParameterStewardImpactTest is Governed {
         positions[0] = position;
     }
 
-    function _requireSame(IParameterSteward.Requirements memory actual, Portfolio memory portfolio) private view {
+    function _requireSame(Requirements memory actual, Portfolio memory portfolio) private view {
         Margin memory margin = engine.marginOfPortfolio(portfolio);
         assertEq(actual.initial, margin.initial.total);
         assertEq(actual.maintenance, margin.maintenance.total);
@@ -93,8 +86,8 @@ contract ParameterStewardImpactTest is Governed {
 
     function test_push_revertsWithThePortfoliosNameAndFigures() public {
         ParameterChange[] memory changes = change(Fields.TAIL_INITIAL, BTC, 0, 4_000_000);
-        IParameterSteward.Requirements[] memory previous = requirementsAtTarget();
-        IParameterSteward.Requirements[] memory next = _imagine(changes);
+        Requirements[] memory previous = requirementsAtTarget();
+        Requirements[] memory next = _imagine(changes);
         uint256 state = vm.snapshot();
         pushAs(calibrator, changes);
         vm.revertTo(state);
@@ -121,8 +114,8 @@ contract ParameterStewardImpactTest is Governed {
         vm.prank(calibrator);
         steward.schedule(changes, provenance());
         pass(1 hours);
-        IParameterSteward.Requirements memory previous = requirementsAtTarget()[0];
-        IParameterSteward.Requirements memory next = _imagine(changes)[0];
+        Requirements memory previous = requirementsAtTarget()[0];
+        Requirements memory next = _imagine(changes)[0];
         uint256 fall = (previous.maintenance - next.maintenance) * 1e6 / previous.maintenance;
         assertApproxEqAbs(fall, 100_000, 1000);
         _alone(0, 0, uint32(fall));
@@ -145,8 +138,8 @@ contract ParameterStewardImpactTest is Governed {
         assertEq(maintenance, WAD);
         assertEq(endsAt, start + 12 hours);
         ParameterChange[] memory changes = change(Fields.VOLATILITY_STRESS, BTC, 0, 1_150_000);
-        IParameterSteward.Requirements memory previous = requirementsAtTarget()[0];
-        IParameterSteward.Requirements memory next = _imagine(changes)[0];
+        Requirements memory previous = requirementsAtTarget()[0];
+        Requirements memory next = _imagine(changes)[0];
         assertLt(next.initial, previous.initial * 11 / 10, "alone it would pass");
         pass(12 hours - 1);
         _expectImpact("long", requirementsAtTarget()[0], _imagine(changes)[0]);
@@ -161,16 +154,16 @@ contract ParameterStewardImpactTest is Governed {
     /// measured from there.
     function test_push_isMeasuredAtTheEndOfTheRamp() public {
         _alone(0, 200_000, 0);
-        IParameterSteward.Requirements memory before_ = requirementsAtTarget()[0];
+        Requirements memory before_ = requirementsAtTarget()[0];
         ParameterChange[] memory changes = change(Fields.TAIL_MAINTENANCE, BTC, 0, 4_500_000);
-        IParameterSteward.Requirements memory next = _imagine(changes)[0];
+        Requirements memory next = _imagine(changes)[0];
         assertApproxEqRel(next.maintenance, before_.maintenance * 5 / 4, 0.01e18);
         _expectImpact("long", before_, next);
         pushAs(calibrator, changes);
         changes[0].value = 4_200_000;
         pushAs(calibrator, changes);
         assertEq(steward.requirements()[0].maintenance, before_.maintenance, "nothing has moved yet");
-        IParameterSteward.Requirements memory target = requirementsAtTarget()[0];
+        Requirements memory target = requirementsAtTarget()[0];
         pass(6 hours);
         assertEq(steward.requirements()[0].maintenance, target.maintenance);
     }
@@ -188,7 +181,31 @@ contract ParameterStewardImpactTest is Governed {
     function test_push_revertsOnDeadFeeds() public {
         vm.warp(block.timestamp + 3 hours);
         cheats.expectPartialRevert(IPriceOracle.PriceOracleStale.selector);
+        pushAs(calibrator, change(Fields.TAIL_INITIAL, BTC, 0, 3_210_000));
+    }
+
+    // ─── Which portfolios
+
+    /// @notice Those of the underlyings of which a number moves, none for a pair's, all for one common to all.
+    function test_push_measuresWhatItTouches() public {
+        steward.setReference(7, IParameterSteward.Reference("ether", ETH, 0, 0, _one(PERPETUAL, WHOLE)));
+        vm.warp(block.timestamp + 3 hours);
+        setPrice(ETH, 2000); // and BTC has none
         pushAs(calibrator, new ParameterChange[](0));
+        pushAs(calibrator, change(Fields.CORRELATION_HIGH, BTC, ETH, 970_000));
+        cheats.expectPartialRevert(IParameterSteward.ParameterStewardImpact.selector);
+        pushAs(calibrator, change(Fields.TAIL_INITIAL, ETH, 0, 4_000_000));
+        cheats.expectPartialRevert(IPriceOracle.PriceOracleStale.selector);
+        pushAs(calibrator, change(Fields.TAIL_INITIAL, BTC, 0, 3_210_000));
+        steward.setLimits(
+            Fields.MULTIPLIER, IParameterSteward.Limits(100_000, 0, uint32(INTERVAL), false, 200_000, 0, uint32(WINDOW))
+        );
+        cheats.expectPartialRevert(IPriceOracle.PriceOracleStale.selector);
+        pushAs(calibrator, change(Fields.MULTIPLIER, 0, 0, 1_010_000));
+        setPrice(BTC, 50_000);
+        cheats.expectPartialRevert(IParameterSteward.ParameterStewardImpact.selector);
+        pushAs(calibrator, change(Fields.MULTIPLIER, 0, 0, 1_010_000));
+        pushAs(calibrator, change(Fields.TAIL_INITIAL, BTC, 0, 3_210_000));
     }
 
     // ─── PUSH
@@ -234,10 +251,10 @@ contract ParameterStewardImpactTest is Governed {
         trade(account, makerAccount, listOption(BTC, expiry, 45_000, true), 2e18, 1000e18);
         trade(account, makerAccount, ethPerpetual, 10e18, 2000e18);
         Margin memory before_ = engine.marginOf(account);
-        IParameterSteward.Requirements[] memory previous = steward.requirements();
+        Requirements[] memory previous = steward.requirements();
         _alone(0, type(uint32).max, 1_000_000);
         pushAs(calibrator, _everythingTighter());
-        IParameterSteward.Requirements[] memory next = steward.requirements();
+        Requirements[] memory next = steward.requirements();
         for (uint256 i; i < 7; ++i) {
             // What is added for rounding is taken at the initial range.
             assertApproxEqRel(next[i].maintenance, previous[i].maintenance, 1e11);
@@ -269,10 +286,10 @@ contract ParameterStewardImpactTest is Governed {
         _expectBad(7, legs, reason);
         legs[0] = IParameterSteward.Leg(PERPETUAL, WHOLE, 0, 1);
         _expectBad(7, legs, reason);
-        for (uint256 i = 7; i < 16; ++i) {
+        for (uint256 i = 7; i < 112; ++i) {
             steward.setReference(i, IParameterSteward.Reference("more", BTC, 0, 0, _one(PERPETUAL, WHOLE)));
         }
-        _expectBad(16, _one(PERPETUAL, WHOLE), "no such place");
+        _expectBad(112, _one(PERPETUAL, WHOLE), "no such place");
     }
 
     uint32 private constant WHOLE_STRIKE = 1_000_000;

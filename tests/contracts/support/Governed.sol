@@ -5,6 +5,7 @@ import { Accounts } from "./Accounts.sol";
 import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
 import { IRiskParameters } from "contracts/interfaces/IRiskParameters.sol";
 import { Field, FieldLibrary as Fields } from "contracts/types/Field.sol";
+import { Requirements } from "contracts/types/Margin.sol";
 import { ParameterChange } from "contracts/types/ParameterChange.sol";
 
 /// @notice The system with a calibrator, a guardian, limits and seven reference portfolios, as the configuration has them.
@@ -124,7 +125,7 @@ abstract contract Governed is Accounts {
     }
 
     /// @dev The reference portfolios' requirements once every ramp has ended, and without age.
-    function requirementsAtTarget() internal returns (IParameterSteward.Requirements[] memory requirements) {
+    function requirementsAtTarget() internal returns (Requirements[] memory requirements) {
         riskParameters.measureAtTarget(true);
         requirements = steward.requirements();
         riskParameters.measureAtTarget(false);

@@ -10,6 +10,7 @@ import { MarginEngine } from "contracts/MarginEngine.sol";
 import { MarginLens } from "contracts/MarginLens.sol";
 import { NormalTable } from "contracts/NormalTable.sol";
 import { OrderGateway } from "contracts/OrderGateway.sol";
+import { ReferenceMargin } from "contracts/ReferenceMargin.sol";
 import { IClearingHouse } from "contracts/interfaces/IClearingHouse.sol";
 import { ILiquidationEngine } from "contracts/interfaces/ILiquidationEngine.sol";
 import { IParameterSteward } from "contracts/interfaces/IParameterSteward.sol";
@@ -86,7 +87,9 @@ abstract contract System is Test {
         liquidation = new LiquidationEngine(address(manager), house, riskParameters, auctionParameters());
         fund = new InsuranceFund(house, dollar);
         gateway = new OrderGateway(house);
-        steward.setMarginEngine(engine);
+        steward.setReferenceMargin(
+            new ReferenceMargin(house, priceOracle, volatilityOracle, riskParameters, registry, engine.normalTable())
+        );
         house.setModules(address(engine), address(liquidation), address(fund), address(gateway));
 
         _addUnderlying(BTC, 50_000e8, 0.6e5);
