@@ -347,6 +347,9 @@ contract ParameterSteward is IParameterSteward, AccessManaged {
         }
         previous = riskParameters.get(field, underlying, other);
         (up, down) = _sized(limits, previous, limits.stepUp, limits.stepDown);
+        if (field.id() != Fields.OPEN_INTEREST_UPPER.id()) return (previous, up, down);
+        // Zero says that margin is never scaled, and is the loosest of all: governance alone turns scaling on or off.
+        return previous == 0 ? (previous, 0, 0) : (previous, up, FixedPoint.min(down, uint256(previous) - 1));
     }
 
     /// @dev What the window that runs then, or would begin then, leaves.

@@ -169,6 +169,34 @@ contract ParameterStewardTest is Oracles {
         assertEq(current(), 1);
     }
 
+    /// @notice From a thousand dollars a step down would lead to 0, which is no scale at all; from 0 a step up to one for everybody.
+    function test_push_neverTurnsTheOpenInterestScaleOnOrOff() public {
+        govern(Fields.OPEN_INTEREST_SCALE, BTC, 0, 1e6, 10e6, 1e6);
+        govern(Fields.OPEN_INTEREST_UPPER, BTC, 0, 0, 100_000, 2);
+        limit(Fields.OPEN_INTEREST_UPPER, 100_000, 250_000, false);
+        push(changes(Fields.OPEN_INTEREST_UPPER, BTC, 0, 1));
+        pass(WINDOW);
+        for (int32 previous = 1; previous >= 0; --previous) {
+            govern(Fields.OPEN_INTEREST_UPPER, BTC, 0, 0, 100_000, previous);
+            (int256 minimum,,) = steward.allowed(Fields.OPEN_INTEREST_UPPER, BTC, 0);
+            assertEq(minimum, previous);
+            bytes memory reason = abi.encodeWithSelector(
+                IParameterSteward.ParameterStewardStep.selector,
+                Fields.OPEN_INTEREST_UPPER,
+                BTC,
+                0,
+                previous,
+                1 - previous,
+                0
+            );
+            vm.expectRevert(reason);
+            schedule(changes(Fields.OPEN_INTEREST_UPPER, BTC, 0, 1 - previous));
+            if (previous == 0) continue; // what rises there loosens
+            vm.expectRevert(reason);
+            push(changes(Fields.OPEN_INTEREST_UPPER, BTC, 0, 0));
+        }
+    }
+
     function test_push_movesOneWayOnlyIfTheOtherStepIsZero() public {
         limit(Fields.IMPACT, 100_000, 0, false);
         expectStep(1000, 999, 0);
