@@ -28,6 +28,13 @@ interface ICoverageMonitor {
         uint32 source;
     }
 
+    /// @notice One call of `update`.
+    struct Update {
+        uint16 underlying;
+        Horizon horizon;
+        uint80 roundId;
+    }
+
     /// @param dueAt A round at or after it closes the observation.
     /// @param deviation z·σ [1e-9].
     event ObservationOpened(
@@ -63,6 +70,9 @@ interface ICoverageMonitor {
     ///   - Rounds that the price oracle refuses are passed over, one read for each.
     ///   - Time between the round that closes and the call is not observed: a call in the same block leaves none out.
     function update(uint16 underlying, Horizon horizon, uint80 roundId) external;
+
+    /// @notice Several at once, for less gas each: all of them or none.
+    function updateMany(Update[] calldata updates) external;
 
     /// @notice The open observation; all 0 where there is none.
     function observationOf(uint16 underlying, Horizon horizon) external view returns (Observation memory);

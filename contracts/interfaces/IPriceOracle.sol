@@ -68,6 +68,9 @@ interface IPriceOracle {
     /// @return age Seconds since it was reported.
     function price(uint16 underlying) external view returns (uint256 price, uint256 age);
 
+    /// @notice The same, and which round of which feed it is.
+    function latest(uint16 underlying) external view returns (uint256 price, uint256 age, uint80 roundId, address feed);
+
     /// @notice A historical round of the primary feed.
     /// @return ok False where the feed has no such round, or it is incomplete, dated after this block, not positive or out
     /// of bounds. Age, decimals, the second feed and the sequencer are not looked at.

@@ -100,6 +100,10 @@ interface IRiskParameters {
     /// Restricted to governance.
     function setAgeSchedule(uint32 grace, uint32 rate, uint32 cap) external;
 
+    /// @notice What the coverage of a range is tested with: the tail as pushed, and the horizon in force.
+    /// @return tail [millionths] @return horizon [seconds]
+    function testedOf(uint16 underlying, bool initial) external view returns (int256 tail, int256 horizon);
+
     /// @notice By how much age has multiplied the multiplier, millionths.
     function ageMultiplier() external view returns (uint256);
 

@@ -9,7 +9,6 @@ import { IRiskParameters } from "../interfaces/IRiskParameters.sol";
 import { IVolatilityOracle } from "../interfaces/IVolatilityOracle.sol";
 import { RiskMath } from "../libraries/RiskMath.sol";
 import { TrafficLight } from "../libraries/TrafficLight.sol";
-import { FieldLibrary as Fields } from "../types/Field.sol";
 
 /// @title CoverageMonitor
 /// @notice Margin that fails its own test tightens itself.
@@ -25,6 +24,19 @@ contract CoverageMonitor is ICoverageMonitor {
     uint256 private constant DEVIATION_UNIT = 1e15;
     uint256 private constant NANO = 1e9;
     uint256 private constant PHASE_SHIFT = 64;
+
+    /// @dev An underlying's market now, which serves both its horizons.
+    /// @param underlying 0 where nothing has been read. @param price Of round `latest` [wad dollars]. @param at When it was reported.
+    /// @param source Fingerprint of the feed and its phase. @param live @param maintenance Levels in force [wad].
+    struct Reading {
+        uint16 underlying;
+        uint256 price;
+        uint256 at;
+        uint80 latest;
+        uint32 source;
+        uint256 live;
+        uint256 maintenance;
+    }
 
     struct State {
         Observation open;
@@ -43,21 +55,16 @@ contract CoverageMonitor is ICoverageMonitor {
 
     /// @inheritdoc ICoverageMonitor
     function update(uint16 underlying, Horizon horizon, uint80 roundId) external {
-        (uint256 price, uint256 age) = priceOracle.price(underlying);
-        uint80 latest = priceOracle.latestRound(underlying);
-        uint32 source = _sourceOf(underlying, latest);
-        State storage state = _states[underlying][uint256(horizon)];
-        Observation memory open = state.open;
-        if (open.price != 0) {
-            if (open.source == source) _close(state, open, underlying, horizon, roundId, latest);
-            else emit ObservationDropped(underlying, horizon, _dueAt(open));
-        }
+        _update(_read(underlying), horizon, roundId);
+    }
 
-        (uint256 deviation, uint256 time) = _tested(underlying, horizon);
-        // A price is at most a billion dollars, its age at most seven days, tail and level each below 2148: all of them fit.
-        open = Observation(uint96(price), uint40(block.timestamp - age), uint32(time + age), uint56(deviation), source);
-        state.open = open;
-        emit ObservationOpened(underlying, horizon, price, _dueAt(open), deviation);
+    /// @inheritdoc ICoverageMonitor
+    function updateMany(Update[] calldata updates) external {
+        Reading memory reading;
+        for (uint256 i; i < updates.length; ++i) {
+            if (updates[i].underlying != reading.underlying) reading = _read(updates[i].underlying);
+            _update(reading, updates[i].horizon, updates[i].roundId);
+        }
     }
 
     /// @inheritdoc ICoverageMonitor
@@ -88,16 +95,47 @@ contract CoverageMonitor is ICoverageMonitor {
 
     // ─── One observation
 
+    function _read(uint16 underlying) private view returns (Reading memory reading) {
+        reading.underlying = underlying;
+        address feed;
+        uint256 age;
+        (reading.price, age, reading.latest, feed) = priceOracle.latest(underlying);
+        reading.at = block.timestamp - age;
+        reading.source = uint32(uint256(keccak256(abi.encode(feed, reading.latest >> PHASE_SHIFT))));
+        (reading.live, reading.maintenance,,,) = volatilityOracle.levels(underlying);
+    }
+
+    function _update(Reading memory reading, Horizon horizon, uint80 roundId) private {
+        State storage state = _states[reading.underlying][uint256(horizon)];
+        Observation memory open = state.open;
+        if (open.price != 0) {
+            if (open.source == reading.source) _close(state, open, reading, horizon, roundId);
+            else emit ObservationDropped(reading.underlying, horizon, _dueAt(open));
+        }
+
+        (uint256 deviation, uint256 time) = _tested(reading, horizon);
+        // A price is at most a billion dollars, its age at most seven days, tail and level each below 2148: all of them fit.
+        open = Observation(
+            uint96(reading.price),
+            uint40(reading.at),
+            uint32(time + block.timestamp - reading.at),
+            uint56(deviation),
+            reading.source
+        );
+        state.open = open;
+        emit ObservationOpened(reading.underlying, horizon, reading.price, _dueAt(open), deviation);
+    }
+
     /// @dev Compares, counts, and sets the multiplier if it is another.
     function _close(
         State storage state,
         Observation memory open,
-        uint16 underlying,
+        Reading memory reading,
         Horizon horizon,
-        uint80 roundId,
-        uint80 latest
+        uint80 roundId
     ) private {
-        (uint256 price, uint256 updatedAt) = _prove(underlying, _dueAt(open), roundId, latest);
+        uint16 underlying = reading.underlying;
+        (uint256 price, uint256 updatedAt) = _prove(reading, _dueAt(open), roundId);
         uint256 range = RiskMath.rangeUp(open.deviation * NANO, MILLION, updatedAt - open.at);
         // |p / p₀ − 1| > range; a price has 90 bits, a range 2^23 wad over a year and 2^33 at the very most.
         bool isException = FixedPoint.dist(price, open.price) * WAD > range * open.price;
@@ -119,14 +157,17 @@ contract CoverageMonitor is ICoverageMonitor {
 
     /// @dev The round's price and time, if it is the first usable one of the latest phase at or after the time due. The observation
     /// opened in that phase.
-    function _prove(uint16 underlying, uint256 dueAt, uint80 roundId, uint80 latest)
+    function _prove(Reading memory reading, uint256 dueAt, uint80 roundId)
         private
         view
         returns (uint256 price, uint256 updatedAt)
     {
-        bool ok;
-        (ok, price, updatedAt) = priceOracle.round(underlying, roundId);
-        if (!ok || updatedAt < dueAt || roundId >> PHASE_SHIFT != latest >> PHASE_SHIFT) {
+        uint16 underlying = reading.underlying;
+        // Prompt callers close with the latest round, which has been read, and has passed more checks than `round` makes.
+        bool ok = roundId == reading.latest;
+        if (ok) (price, updatedAt) = (reading.price, reading.at);
+        else (ok, price, updatedAt) = priceOracle.round(underlying, roundId);
+        if (!ok || updatedAt < dueAt || roundId >> PHASE_SHIFT != reading.latest >> PHASE_SHIFT) {
             revert CoverageMonitorWrongRound(underlying, roundId, updatedAt, dueAt);
         }
         // To the last usable round before it, as a rule the very next, or to the start of the phase.
@@ -139,20 +180,12 @@ contract CoverageMonitor is ICoverageMonitor {
     }
 
     /// @return deviation z·σ of the horizon now, rounded up [1e-9]. @return time The horizon, seconds.
-    function _tested(uint16 underlying, Horizon horizon) private view returns (uint256 deviation, uint256 time) {
+    function _tested(Reading memory reading, Horizon horizon) private view returns (uint256 deviation, uint256 time) {
         bool initial = horizon == Horizon.INITIAL;
-        (uint256 live, uint256 maintenance,,,) = volatilityOracle.levels(underlying);
-        int256 tail = riskParameters.get(initial ? Fields.TAIL_INITIAL : Fields.TAIL_MAINTENANCE, underlying, 0);
-        int256 seconds_ = riskParameters.inForce(initial ? Fields.HORIZON_INITIAL : Fields.HORIZON_MAINTENANCE, 0, 0);
-        if (tail <= 0 || seconds_ <= 0) revert CoverageMonitorNotCalibrated(underlying);
-        deviation = FixedPoint.divUp((initial ? live : maintenance) * uint256(tail), DEVIATION_UNIT);
+        (int256 tail, int256 seconds_) = riskParameters.testedOf(reading.underlying, initial);
+        if (tail <= 0 || seconds_ <= 0) revert CoverageMonitorNotCalibrated(reading.underlying);
+        deviation = FixedPoint.divUp((initial ? reading.live : reading.maintenance) * uint256(tail), DEVIATION_UNIT);
         time = uint256(seconds_);
-    }
-
-    /// @dev Tells feeds and their phases apart. Round ids and prices of one mean nothing in the other.
-    function _sourceOf(uint16 underlying, uint80 latest) private view returns (uint32) {
-        address feed = priceOracle.feedOf(underlying).feed;
-        return uint32(uint256(keccak256(abi.encode(feed, latest >> PHASE_SHIFT))));
     }
 
     /// @dev 0 where none is open.

@@ -48,6 +48,21 @@ contract PriceOracle is IPriceOracle, AccessManaged {
     }
 
     /// @inheritdoc IPriceOracle
+    function latest(uint16 underlying)
+        external
+        view
+        returns (uint256 value, uint256 age, uint80 roundId, address source)
+    {
+        PriceFeed memory feed = _feeds[underlying];
+        source = feed.feed;
+        if (source == address(0)) revert PriceOracleNoFeed(underlying);
+        _requireSequencerUp(_sequencerFeed, _sequencerGrace);
+        (value, age) = _price(underlying, feed);
+        (, FeedReader.Round memory data) = FeedReader.latest(source);
+        roundId = data.roundId;
+    }
+
+    /// @inheritdoc IPriceOracle
     function round(uint16 underlying, uint80 roundId)
         external
         view

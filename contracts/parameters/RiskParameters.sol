@@ -115,9 +115,11 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         Coverage memory coverage = _coverageOf(underlying, word);
         (coverage.initial, coverage.maintenance) = (initial, maintenance);
         _coverages[underlying] = coverage;
-        _startRamp(key, word);
+        int32 tail = _scaled(coverage.tailMaintenance, maintenance);
+        // The other numbers of the word may be on their way: only what has to begin a way of its own may begin theirs anew.
+        if (Fields.TAIL_MAINTENANCE.read(word) != tail) _startRamp(key, word);
         word = Fields.TAIL_INITIAL.write(word, _scaled(coverage.tailInitial, initial));
-        _words[key] = Fields.TAIL_MAINTENANCE.write(word, _scaled(coverage.tailMaintenance, maintenance));
+        _words[key] = Fields.TAIL_MAINTENANCE.write(word, tail);
         emit CoverageSet(underlying, initial, maintenance);
     }
 
@@ -183,6 +185,14 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     /// @inheritdoc IRiskParameters
     function rampOf(Field field, uint16 underlying, uint16 other) external view returns (Ramp memory) {
         return _ramps[_key(field.slot(), underlying, other)];
+    }
+
+    /// @inheritdoc IRiskParameters
+    function testedOf(uint16 underlying, bool initial) external view returns (int256 tail, int256 horizon) {
+        Coverage memory coverage = _coverageOf(underlying, _words[_key(LEVEL_SLOT, underlying, 0)]);
+        tail = initial ? coverage.tailInitial : coverage.tailMaintenance;
+        uint256 word = _wordNow(_key(Fields.COMMON_SLOT, 0, 0), Fields.COMMON_SLOT, _isRamping());
+        horizon = (initial ? Fields.HORIZON_INITIAL : Fields.HORIZON_MAINTENANCE).read(word);
     }
 
     /// @inheritdoc IRiskParameters

@@ -74,14 +74,13 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Close an observation with the feed's round, or open one; horizon as ICoverageMonitor counts."""
+    """Close observations, each with the feed's round, or open them: (underlying, horizon as ICoverageMonitor counts,
+    round), in one transaction."""
 
-    underlying: int
-    horizon: int
-    round_id: int
+    updates: tuple[tuple[int, int, int], ...]
 
     def __str__(self) -> str:
-        return f"observe {HORIZONS[self.horizon]} coverage of underlying {self.underlying}"
+        return f"observe {', '.join(f'{HORIZONS[horizon]} coverage of {one}' for one, horizon, _ in self.updates)}"
 
 
 Action = Calibrate | Execute | Push | Observe
@@ -92,7 +91,7 @@ class Facts:
     """What a decision rests on. Times in unix seconds."""
 
     observations: tuple[Observe, ...]
-    """That can be closed or opened now."""
+    """What can be closed or opened now, none or one."""
     calibrated_at: int | None
     """When the report at hand was made, or last tried; None where there is none."""
     plan: PushPlan | None
@@ -175,7 +174,8 @@ class Watch:
         """One cycle. A refusal is part of it; RpcError if the endpoint fails, and what was sent stays sent."""
         done: list[str] = []
         refused: list[str] = []
-        observations = tuple(self._observations())
+        updates = tuple(self._updates())
+        observations = (Observe(updates),) if updates else ()
         for _ in range(STEPS):
             now = self.system.chain.block().timestamp
             actions = decide(now, self._facts(observations), self.every)
@@ -244,8 +244,8 @@ class Watch:
             held_until=self._held_until,
         )
 
-    def _observations(self) -> Iterator[Observe]:
-        """Each horizon whose observation can be closed or opened now."""
+    def _updates(self) -> Iterator[tuple[int, int, int]]:
+        """Each underlying and horizon whose observation can be closed or opened now, with the round for it."""
         chain, monitor = self.system.chain, self.system.coverage_monitor
         pairs = [(one, horizon) for one in sorted(self.system.names) for horizon in range(len(HORIZONS))]
         found = chain.read_many([monitor.statusOf(*pair) for pair in pairs])
@@ -262,7 +262,7 @@ class Watch:
                 tried = chain.try_read_many([monitor.update(underlying, horizon, one) for one in rounds])
                 good = (one for one, answer in zip(rounds, tried, strict=True) if not isinstance(answer, Reverted))
                 if (round_id := next(good, None)) is not None:
-                    yield Observe(underlying, horizon, round_id)
+                    yield underlying, horizon, round_id
 
     # ─── Acting
 
@@ -279,8 +279,8 @@ class Watch:
                 return [f"executed {len(waiting.changes)} changes that waited"]
             case Push(plan, alive):
                 return self._push(plan, alive, now)
-            case Observe(underlying, horizon, round_id):
-                return [self._observe(underlying, horizon, round_id)]
+            case Observe(updates):
+                return self._observe(updates)
 
     def _push(self, plan: PushPlan, alive: bool, now: int) -> list[str]:
         system, report = self.system, self._report
@@ -305,16 +305,24 @@ class Watch:
             said.append(f"announced {len(plan.loosening)} changes")
         return said
 
-    def _observe(self, underlying: int, horizon: int, round_id: int) -> str:
+    def _observe(self, updates: tuple[tuple[int, int, int], ...]) -> list[str]:
         monitor = self.system.coverage_monitor
-        receipt = self.system.chain.send(monitor.update(underlying, horizon, round_id), self.sender)
-        events = [event for event in map(monitor.read_event, receipt.logs) if event is not None]
-        what = f"{self.system.names[underlying]} {HORIZONS[horizon]} coverage"
-        for event in events:
+        receipt = self.system.chain.send(monitor.updateMany(updates), self.sender)
+        outcomes = {}
+        for event in map(monitor.read_event, receipt.logs):
+            if event is None:
+                continue
+            values = event.arguments
+            horizon = values["underlying"], values["horizon"]
             if event.name == "ObservationClosed":
-                outcome = "an exception" if event.arguments["isException"] else "inside"
-                return f"{what}: {outcome}, {event.arguments['exceptions']} exceptions"
-        return f"{what}: opened"
+                outcome = "an exception" if values["isException"] else "inside"
+                outcomes[horizon] = f"{outcome}, {values['exceptions']} exceptions"
+            else:
+                outcomes.setdefault(horizon, "opened")
+        return [
+            f"{self.system.names[underlying]} {HORIZONS[horizon]} coverage: {outcome}"
+            for (underlying, horizon), outcome in outcomes.items()
+        ]
 
     def _refused(self, action: Action, refusal: PlimsollError, now: int) -> None:
         """What a refusal means for the cycles to come."""

@@ -26,7 +26,7 @@ TIGHTER, LOOSER, NOTHING = plan_of(5_000_000), plan_of(3_600_000), plan_of(4_000
 WAITING = Waiting(
     b"\4" * 32, NOW - 1, NOW + 1, (ParameterChange(Field.TAIL_INITIAL, 1, 0, 3_600_000),), SOURCE.as_tuple()
 )
-OBSERVE = Observe(1, 0, 7)
+OBSERVE = Observe(((1, 0, 7),))
 QUIET = Facts(
     observations=(),
     calibrated_at=NOW - 1,

@@ -242,6 +242,18 @@ contract RiskParametersInForceTest is Oracles {
         assertEq(riskParameters.rampOf(Fields.TAIL_MAINTENANCE, BTC, 0).startedAt, START);
     }
 
+    /// @notice Nothing along the ramp begins anew because initial margin is scaled.
+    function test_setCoverage_ofTheInitialTailAloneLeavesTheRamp() public {
+        push(Fields.TAIL_MAINTENANCE, BTC, 0, 6e6);
+        pass(RAMP / 2);
+        assertEq(inForce(Fields.TAIL_MAINTENANCE), 5e6);
+        riskParameters.setCoverage(BTC, 1.5e6, 1e6);
+        assertEq(inForce(Fields.TAIL_INITIAL), 4.5e6);
+        assertEq(inForce(Fields.TAIL_MAINTENANCE), 5e6);
+        pass(RAMP / 2);
+        assertEq(inForce(Fields.TAIL_MAINTENANCE), 6e6);
+    }
+
     function testFuzz_setCoverage_andPushesInAnyOrder(uint32[4] memory scales, int32[2] memory tails, bool first)
         public
     {
