@@ -1,10 +1,11 @@
 """Runs every suite and adds them up: `python scripts/run_tests.py [suite ...]`.
 
-    forge     tests/contracts: unit, fuzz and invariant tests, with the committed gas snapshots checked
-    python    tests/unit and tests/end_to_end, in plain pytest
-    stateful  tests/invariants, in plain pytest
-    local     tests/fork through Ape on its own anvil
-    fork      tests/fork through Ape on a fork of an upstream anvil, which this script runs meanwhile
+    forge      tests/contracts: unit, fuzz and invariant tests, with the committed gas snapshots checked
+    python     tests/unit and tests/end_to_end, in plain pytest
+    compilers  tests/compilers, in plain pytest; after forge, whose output it reads
+    stateful   tests/invariants, in plain pytest
+    local      tests/fork through Ape on its own anvil
+    fork       tests/fork through Ape on a fork of an upstream anvil, which this script runs meanwhile
 
 The python suite takes as long as the others together and runs beside them; theirs is printed at the end.
 The last line is `N passed, N failed`; the exit status is 1 where anything failed or a suite could not run.
@@ -59,6 +60,11 @@ def run_python() -> Result:
     return run_pytest(["-p", "no:ape_test", "tests/unit", "tests/end_to_end"])
 
 
+def run_compilers() -> Result:
+    """The same bytecode from every compiler."""
+    return run_pytest(["-p", "no:ape_test", "tests/compilers"], live=False)
+
+
 def run_stateful() -> Result:
     """The state machine on a live chain."""
     return run_pytest(["-p", "no:ape_test", "tests/invariants"], live=False)
@@ -108,6 +114,7 @@ def run_pytest(arguments: list[str], *, live: bool = True) -> Result:
 SUITES: dict[str, tuple[str, Callable[[], Result]]] = {
     "forge": ("tests/contracts", run_forge),
     "python": ("tests/unit", run_python),
+    "compilers": ("tests/compilers", run_compilers),
     "stateful": ("tests/invariants", run_stateful),
     "local": ("tests/fork", run_local),
     "fork": ("tests/fork", run_fork),
@@ -126,7 +133,7 @@ def main() -> None:
     for name in chosen:
         result, elapsed = outcomes[name]
         skipped = f", {result.skipped} skipped" if result.skipped else ""
-        lines.append(f"{name:<8}{result.passed:>6} passed, {result.failed} failed{skipped}  ({elapsed:.0f} s)")
+        lines.append(f"{name:<9}{result.passed:>6} passed, {result.failed} failed{skipped}  ({elapsed:.0f} s)")
     results = [result for result, _ in outcomes.values()]
     passed, failed = sum(result.passed for result in results), sum(result.failed for result in results)
     print("\n" + "\n".join([*lines, f"{passed} passed, {failed} failed"]))

@@ -29,10 +29,8 @@ from numba import njit
 
 from plimsoll.calibration.filtered import (
     LEAST_RESIDUALS,
-    OTHER_SIDE,
-    RESIDUAL_DECAY,
-    RESIDUAL_WINDOW,
     TAIL_REFIT,
+    known_residuals,
     pareto_tail_risk,
     residuals,
     to_forecasts,
@@ -152,11 +150,8 @@ def adaptive_tail(losses: Floats, alpha: float, rate: float) -> tuple[Floats, Fl
             risk[i], shortfall[i] = risk[i - 1], shortfall[i - 1]
             continue
         last = i
-        first = max(0, i + 1 - RESIDUAL_WINDOW)
-        rows = first + np.flatnonzero(np.isfinite(losses[first : i + 1]))
-        weights = RESIDUAL_DECAY ** (i - rows).astype(np.float64)
-        both = np.concatenate((losses[rows], -losses[rows]))
-        risk[i], shortfall[i] = pareto_tail_risk(both, np.concatenate((weights, OTHER_SIDE * weights)), level)
+        both, weights = known_residuals(losses, i)
+        risk[i], shortfall[i] = pareto_tail_risk(both, weights, level)
     return risk, shortfall
 
 

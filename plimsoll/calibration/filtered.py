@@ -98,11 +98,19 @@ def pareto_tail_risk(losses: Floats, weights: Floats, tail: float) -> tuple[floa
 
 
 @njit(cache=True)
+def known_residuals(losses: Floats, row: int) -> tuple[Floats, Floats]:
+    """(losses, weights) of the residuals known by a row, those of the other side behind, shape (2 × known,)."""
+    first = max(0, row + 1 - RESIDUAL_WINDOW)
+    rows = first + np.flatnonzero(np.isfinite(losses[first : row + 1]))
+    weights = RESIDUAL_DECAY ** (row - rows).astype(np.float64)
+    return np.concatenate((losses[rows], -losses[rows])), np.concatenate((weights, OTHER_SIDE * weights))
+
+
+@njit(cache=True)
 def walk_tail(losses: Floats, tail: float, pareto: bool) -> tuple[Floats, Floats]:
     """(VaR, ES) of the residual losses known by each row, shape (n,); NaN before LEAST_RESIDUALS of them."""
     n = len(losses)
     risk, shortfall = np.full(n, np.nan), np.full(n, np.nan)
-    fading = RESIDUAL_DECAY ** np.arange(RESIDUAL_WINDOW).astype(np.float64)
     seen = 0
     last = -TAIL_REFIT
     for i in range(n):
@@ -113,11 +121,7 @@ def walk_tail(losses: Floats, tail: float, pareto: bool) -> tuple[Floats, Floats
             risk[i], shortfall[i] = risk[i - 1], shortfall[i - 1]
             continue
         last = i
-        first = max(0, i + 1 - RESIDUAL_WINDOW)
-        rows = first + np.flatnonzero(np.isfinite(losses[first : i + 1]))
-        weights = fading[i - rows]
-        both = np.concatenate((losses[rows], -losses[rows]))
-        weights = np.concatenate((weights, OTHER_SIDE * weights))
+        both, weights = known_residuals(losses, i)
         if pareto:
             risk[i], shortfall[i] = pareto_tail_risk(both, weights, tail)
         else:

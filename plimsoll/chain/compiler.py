@@ -1,7 +1,7 @@
 """Compiles contracts/ with py-solc-x and the pinned compiler into .build/artifacts.
 
 The settings are those of foundry.toml, so that forge compiles the same bytecode; brownie-config.yaml repeats them
-because Brownie cannot read them from there, and tests/unit/test_compiler.py compares all three.
+because Brownie cannot read them from there, and tests/compilers/test_compiler.py compares all three.
 """
 
 from __future__ import annotations

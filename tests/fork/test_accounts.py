@@ -71,7 +71,7 @@ def test_life_fromDepositToWithdrawal(house: Any, people: Cast) -> None:
     house.report("BTC", 33_500)  # margin call: less risk only
     equity, initial, maintenance = status(house, account)
     assert maintenance < equity < initial
-    with ape.reverts(house.clearing.ClearingHouseInsufficientMargin):
+    with ape.reverts(house.gateway.ClearingHouseInsufficientMargin):
         house.trade(people.trader, people.maker, "BTC", WAD // 10, 33_500 * WAD)
     with ape.reverts(house.clearing.ClearingHouseInsufficientMargin):
         house.clearing.withdraw(account, USD, 10**6, trader, sender=trader)

@@ -9,6 +9,9 @@ from plimsoll.config import WAD
 from tests.invariants.life import ANY_NONCE, MARGIN, Life
 from tests.invariants.stage import SETTLER, THIEF, TRADERS
 
+SETTLING = 3_700
+"""Seconds: more than the hour after which a loss is shared and the fund's allowance is whole again."""
+
 
 class Keepers(Life):
     """Rules about liquidation."""
@@ -84,3 +87,12 @@ class Keepers(Life):
     def pay_claims(self, maximum: int) -> None:
         """LOSS: in order and in parts; the audit adds it up."""
         self.attempt(self.system.insurance_fund.payClaims(maximum), SETTLER, "InsuranceFundNoClaimDue")
+
+    def settle_up(self) -> None:
+        """LOSS: what a life leaves unpaid is paid or shared an hour later."""
+        self.pass_time(SETTLING)
+        self.reporter_returns()
+        self.share_loss(wait=True)
+        self.everything_holds()
+        self.pay_claims(5)
+        self.everything_holds()

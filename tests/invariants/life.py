@@ -62,6 +62,8 @@ class Life(RuleBasedStateMachine):
         self.require = self.audit.checks.require
         self.keeper = Keeper(self.system, KEEPER, Policy(stage.accounts["keeper"], minimum_discount=WAD // 100))
         self.payouts = 0
+        self.sound = False
+        """Everything held at the last look."""
         self.state: State
 
     def teardown(self) -> None:
@@ -79,9 +81,11 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def everything_holds(self) -> None:
+        self.sound = False
         self.look()
         self.nobody_earns_by_moving_money()
         self.nobody_leaves_ahead_of_a_loss()
+        self.sound = True
 
     def look(self) -> None:
         """The audit since the last look, and what the thief has paid for moving a premium meanwhile."""

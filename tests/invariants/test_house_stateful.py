@@ -81,9 +81,13 @@ def test_house_keepsItsInvariants(stage: Stage) -> None:
             super().__init__(stage)
 
         def teardown(self) -> None:
-            compared.update(self.audit.checks.counts)
-            happened.update(self.audit.seen)
-            super().teardown()
+            try:
+                if self.sound:
+                    self.settle_up()
+            finally:
+                compared.update(self.audit.checks.counts)
+                happened.update(self.audit.seen)
+                super().teardown()
 
     run_state_machine_as_test(Counted, settings=SETTINGS)
     print(f"compared: {dict(compared)}\nhappened: {dict(happened)}")

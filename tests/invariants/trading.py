@@ -12,7 +12,7 @@ from plimsoll.chain.orders import SignedOrder, settle_trade, sign_order, worst_p
 from plimsoll.chain.state import read_state
 from plimsoll.config import WAD
 from plimsoll.margin.onchain import mark_of
-from tests.invariants.life import BARRED, MARGIN, PAUSED, Life
+from tests.invariants.life import BARRED, Life
 from tests.invariants.stage import OPTIONS, SETTLER, SYMBOLS, THIEF, TRADERS
 
 
@@ -99,7 +99,7 @@ class Trading(Life):
         size = sign * (dollars * WAD // self.price(symbol) + (2 * abs(held.size) if held else 0))
         other = next(one for one in TRADERS if one != role)
         at = self.price(symbol)
-        self.refused("GATE", self.stage.trade(role, other, f"{symbol}-PERP", size, at), SETTLER, MARGIN, PAUSED)
+        self.refused("GATE", self.stage.trade(role, other, f"{symbol}-PERP", size, at), SETTLER, *BARRED)
 
     @rule(role=st.sampled_from(TRADERS), which=st.integers(0, 20), part=st.floats(0.1, 1))
     def reduce(self, role: str, which: int, part: float) -> None:

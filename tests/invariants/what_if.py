@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from plimsoll.config import WAD
+from plimsoll.margin.onchain import margin_of_portfolio, portfolio_of
 from simulation.invariants import check_rising
 from simulation.observe import imagined
 from simulation.probes import ORACLE_ERRORS
@@ -16,6 +18,8 @@ from tests.invariants.stage import HEDGER, REPORTER, SETTLER, SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from plimsoll.chain.abi import Call
 
 
 class WhatIf(Life):
@@ -43,14 +47,26 @@ class WhatIf(Life):
         with self.chain.snapshot():
             self.stage.deposit("hedger", collateral, 10**9)
             self.stage.deposit("hedger", "USD", 10**14)  # a fortune, so that nothing else could be the reason
-            more = self.stage.trade("hedger", "maker", f"{symbol}-PERP", 5 * WAD, self.price(symbol))
-            for fault in inject.values():
+            more = self.riskier_trade(symbol)
+            for name, fault in inject.items():
+                note(f"feed of {symbol}: {name}")
                 self.audit.seen["feed fault"] += 1
                 with self.chain.snapshot():
                     fault()
                     self.refused("ORACLE", more, SETTLER, *ORACLE_ERRORS)
                     for asset in ("USD", collateral):
                         self.refused("ORACLE", self.withdrawal("hedger", asset, 1), HEDGER, *ORACLE_ERRORS, LOCKED)
+
+    def riskier_trade(self, symbol: str) -> Call:
+        """Five units that the hedger has more risk with: what takes risk from both sides no feed of volatility bars."""
+        held, price = portfolio_of(self.system, self.stage.accounts["hedger"]), self.price(symbol)
+
+        def requirement(size: int) -> int:
+            traded = held.with_trade(self.system.perpetual(symbol), size, price)
+            return margin_of_portfolio(self.system, traded).initial.total
+
+        size = max(5 * WAD, -5 * WAD, key=requirement)
+        return self.stage.trade("hedger", "maker", f"{symbol}-PERP", size, price)
 
     @rule(
         sizes=st.tuples(st.floats(-20, 20), st.floats(-300, 300)),
