@@ -56,14 +56,17 @@ class Governance(Life):
             self.whoever_was_healthy_is_not_flagged()
 
     def whoever_was_healthy_is_not_flagged(self) -> None:
-        """PUSH: who could not be flagged without the block just mined, at its time, cannot be with it."""
+        """PUSH: who could not be flagged without the block just mined, at its time, cannot be with it. Who asked for
+        protection is left out: it begins at the target, which moves with initial margin."""
         engine, keeper, head = self.system.liquidation_engine, self.stage.accounts["keeper"], self.chain.block()
-        calls = [engine.flag(self.stage.accounts[role], keeper) for role in TRADERS]
+        asked = self.chain.read_many([engine.protectionOf(self.stage.accounts[role]) for role in TRADERS])
+        roles = [role for role, protection in zip(TRADERS, asked, strict=True) if protection.trigger == 0]
+        calls = [engine.flag(self.stage.accounts[role], keeper) for role in roles]
         before, after = (
             self.chain.try_read_many(calls, number, sender=SETTLER.address, time=head.timestamp)
             for number in (head.number - 1, head.number)
         )
-        for role, was, is_ in zip(TRADERS, before, after, strict=True):
+        for role, was, is_ in zip(roles, before, after, strict=True):
             if isinstance(was, Reverted) and was.error == HEALTHY:
                 assert isinstance(is_, Reverted), f"{role} can be flagged because of a push"
                 assert is_.error == HEALTHY, is_

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = int(os.environ.get("PLIMSOLL_EXAMPLES", "0"))
 SETTINGS = settings(
-    max_examples=EXAMPLES or 40,
+    max_examples=EXAMPLES or 20,
     stateful_step_count=30,
     derandomize=not EXAMPLES,
     database=None,

@@ -190,12 +190,13 @@ abstract contract Governance is World {
         return abi.decode(_imagine(abi.encodeCall(this.imagineFlags, ())), (bool[]));
     }
 
-    /// @dev Only for `_imagine`: whom the keeper could flag now.
+    /// @dev Only for `_imagine`: whom the keeper could flag for liquidation now. A protective auction is the owner's own wish,
+    /// and begins at the target, which moves with initial margin.
     function imagineFlags() external {
         bool[] memory flaggable = new bool[](accounts.length);
         for (uint256 i; i < flaggable.length; ++i) {
             try liquidation.flag(accounts[i], keeper) {
-                flaggable[i] = true;
+                flaggable[i] = !liquidation.auctionOf(accounts[i]).protective;
             } catch { }
         }
         _undo(abi.encode(flaggable));
