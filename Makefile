@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := -m pip install --quiet --require-hashes
 INSTALL_PLIMSOLL := -m pip install --quiet --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup build demo test fuzz mutate slither prove drill incentives bench lint fmt brownie lock clean
+.PHONY: help setup build demo test fuzz mutate slither prove drill month incentives bench lint fmt brownie lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1	/p' Makefile | expand -t 16
@@ -49,6 +49,9 @@ prove: $(VENV)/.analysis .build/npm ## Z3 on the arithmetic of auctions, funding
 
 drill: .build/contracts ## crashes replayed with dead feeds, gas spikes, dead and colluding keepers; PLIMSOLL_DATA
 	$(BIN)/python -m simulation.drill
+
+month: .build/contracts ## two crash months with plimsoll watch alone at the controls, then killed for a week; PLIMSOLL_DATA
+	$(BIN)/python -m simulation.month
 
 incentives: .build/contracts ## the keepers' game
 	$(BIN)/python -m simulation.incentives

@@ -40,7 +40,7 @@ from plimsoll.market.markets import DATA_VARIABLE
 from simulation.agents import CASH, KEEPER, Agent, Unwinder, cast
 from simulation.drill_page import render
 from simulation.faults import GWEI, CountingKeeper, Faults, Span
-from simulation.house import LEAD_TIME, House
+from simulation.house import LEAD_TIME, House, with_heartbeat
 from simulation.invariants import InvariantError
 from simulation.replay import Replay
 from simulation.scenario import Scenario, scenario_for
@@ -255,7 +255,9 @@ def run_drill(
     with Anvil(timestamp=start - LEAD_TIME) as node:
         chain = Chain.connect(node.url)
         chain.base_fee = drill.faults.base_fee_at(start - LEAD_TIME)
-        house = House.open(chain, plan_.data, people(plan_), folder, start, plan_.heartbeat)
+        house = House.open(
+            chain, plan_.data, people(plan_), folder, start, lambda profile: with_heartbeat(profile, plan_.heartbeat)
+        )
         watch = Watch({one.account: one.name for one in house.participants}, lambda block: chain.block(block).timestamp)
         run = Replay(
             house,

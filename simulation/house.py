@@ -8,7 +8,7 @@ blocks are a second apart unless the replay moves it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -114,18 +114,16 @@ class House:
         agents: Sequence[Agent],
         folder: Path,
         start: int,
-        heartbeat: int | None = None,
+        amend: Callable[[Profile], Profile] = lambda profile: profile,
     ) -> House:
         """Deploy with parameters calibrated on what was known before `start`, open and fund everybody's account.
 
-        The deployment's manifest is written into `folder`. heartbeat: of every feed, seconds; the profile's where None.
+        The deployment's manifest is written into `folder`. amend: what the profile becomes before it is deployed.
         """
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         chain.rpc("anvil_autoImpersonateAccount", True)
         report = calibrated(data, start - 1)
-        profile = starting_profile(Config.load(), data, known(data, start - 1), report)
-        if heartbeat is not None:
-            profile = with_heartbeat(profile, heartbeat)
+        profile = amend(starting_profile(Config.load(), data, known(data, start - 1), report))
         manifest = deploy(chain, profile, chain.dev_accounts()[0], folder / "deployment.json", fresh=True)
         system = System.load(chain, manifest)
         people = [Person.named(agent.name) for agent in agents]

@@ -94,6 +94,9 @@ REFUSALS = (
 
 Progress = Callable[[int, int, str], None]
 """Called with the step done, how many there are, and a few words."""
+Calibrator = Callable[[int, State], Push | None]
+"""Keeps the parameters. Called at every bar when everybody has acted, with the bar's time and the state last examined;
+returns what it has pushed, if that is to be recorded."""
 
 
 def replay(
@@ -147,13 +150,38 @@ class Tally:
     in_call: bool = False
 
 
+@dataclass(slots=True)
+class OnSchedule:
+    """The calibrator of a replay: fits to what is known, and moves the parameters as far as the steward allows."""
+
+    house: House
+    every: int
+    """Seconds between calibrations."""
+    due: int
+    """When the next one is, unix seconds."""
+
+    def __call__(self, ts: int, state: State) -> Push | None:
+        """Calibrate and push if it is time."""
+        if ts < self.due:
+            return None
+        self.due += self.every
+        report = calibrated(self.house.data, ts)
+        result = push(self.house.system, report, self.house.reporter)
+        if not result.receipts:
+            return None
+        limited = sum(row.target != row.new for row in result.plan.rows)
+        multiplier = state.parameters[Key(Field.MULTIPLIER)] / 1_000_000
+        return Push(ts, report.hash, len(result.plan.tightening), limited, multiplier)
+
+
 @dataclass
 class Replay:
     """One run. `go` replays, `finish` gives the recording.
 
     faults: what fails when. ticks: most times the clock moves on within a bar while an auction is open. probes: how
     often experiments are made before the last bar; with 0 not there either. on_state is shown every state that is read,
-    on_events what happened since the last look.
+    on_events what happened since the last look. calibrator: who keeps the parameters; by default the scenario's
+    schedule does.
     """
 
     house: House
@@ -164,6 +192,7 @@ class Replay:
     probes: int = PROBES
     on_state: Callable[[State], None] = void
     on_events: Callable[[list[ChainEvent]], None] = void
+    calibrator: Calibrator | None = None
     stopped_by: InvariantError | None = None
 
     def __post_init__(self) -> None:
@@ -189,7 +218,8 @@ class Replay:
     def go(self, on_step: Progress | None = None) -> None:
         """Every bar in turn. InvariantError at the first violation."""
         levels = level_paths(self.house.data, self.house.calibration)
-        self.next_calibration = self.bars[0][0] + self.scenario.recalibrate_every
+        period = self.scenario.recalibrate_every
+        self.calibrator = self.calibrator or OnSchedule(self.house, period, self.bars[0][0] + period)
         every = max(1, len(self.bars) // max(self.probes, 1))
         self.last_state, _ = self.audit.examine()
         for number, (ts, printed) in enumerate(self.bars, 1):
@@ -249,9 +279,8 @@ class Replay:
         self._auction(next_bar)
         if not self._is_known():
             return
-        if ts >= self.next_calibration:
-            self.next_calibration += self.scenario.recalibrate_every
-            self._recalibrate(ts)
+        if self.calibrator is not None and (pushed := self.calibrator(ts, self.last_state)) is not None:
+            self._record_push(pushed)
         self._examine()
         self._attack()
 
@@ -448,17 +477,10 @@ class Replay:
             self._look()
             self._keep()
 
-    def _recalibrate(self, ts: int) -> None:
-        """Fit again to what is known now, and move the parameters as far as the steward allows."""
-        report = calibrated(self.house.data, ts)
-        result = push(self.house.system, report, self.house.reporter)
-        if not result.receipts:
-            return
-        changes = len(result.plan.tightening)
-        limited = sum(row.target != row.new for row in result.plan.rows)
-        multiplier = self.last_state.parameters[Key(Field.MULTIPLIER)] / 1_000_000
-        self.recording.pushes.append(Push(ts, report.hash, changes, limited, multiplier))
-        self.recording.events.append(Event(ts, "push", "", f"{changes} numbers pushed, {limited} held back"))
+    def _record_push(self, pushed: Push) -> None:
+        self.recording.pushes.append(pushed)
+        text = f"{pushed.changes} numbers pushed, {pushed.limited} held back"
+        self.recording.events.append(Event(pushed.ts, "push", "", text))
 
     def wind_down(self, rounds: int, seconds: int) -> None:
         """After the last bar: feeds repeat what they said and keepers go on until no auction, loss or claim is open, so

@@ -159,12 +159,14 @@ def get_market(name: str) -> Market:
     return MARKETS[name]
 
 
-def load_market(name: str, data_dir: Path | str | None = None) -> MarketData:
-    """Load a market's history, prints and volatility index. `data_dir` defaults to the variable PLIMSOLL_DATA.
+def load_market(name: str | Market, data_dir: Path | str | None = None) -> MarketData:
+    """Load a market's history, prints and volatility index, by its name or as it is described. `data_dir` defaults to
+    the variable PLIMSOLL_DATA.
 
     Raises PlimsollError for an unknown market, a missing folder or file, and any fault in the data.
     """
-    market = get_market(name)
+    market = name if isinstance(name, Market) else get_market(name)
+    name = market.name
     if market.files is None:
         return _load_bundled(market)
     folder = data_dir or os.environ.get(DATA_VARIABLE)
