@@ -217,17 +217,11 @@ def backtest(
     if model is not None:  # before hours of work, not after
         _require_models(make_history(assets[min(assets)], horizon, implied), (model,))
     tasks = [Task(assets[name], horizon, implied, names) for name in sorted(assets)]
-    return judge(map_all(study, tasks, jobs, scheduler), model, limits, jobs, scheduler)
+    return judge(map_all(study, tasks, jobs, scheduler), model, limits)
 
 
-def judge(
-    studies: Sequence[Study],
-    model: str | None = None,
-    limits: Limits | None = None,
-    jobs: int = 1,
-    scheduler: str | None = None,
-) -> Backtest:
-    """Put the studies of all assets together. Arguments as `backtest` has them."""
+def judge(studies: Sequence[Study], model: str | None = None, limits: Limits | None = None) -> Backtest:
+    """Put the studies of all assets together. model: as `backtest` has it."""
     limits = limits or Limits()
     by_name = {one.history.name: one for one in studies}
     losses = {name: fz_losses(one.forecasts) for name, one in by_name.items()}
@@ -239,11 +233,11 @@ def judge(
         solution = solve(list(paths.values()), limits)
         standard = {name: risk_path(one.history, one.ewma) for name, one in by_name.items()}
         frontier = compare(list(paths.values()), solution, standard)
-    judged = [one.forecasts[model] for one in studies]
     rows = []
-    for name, forecasts, tested in zip(by_name, judged, map_all(forecast_checks, judged, jobs, scheduler), strict=True):
+    for name, one in by_name.items():
+        forecasts = one.forecasts[model]
         checks = (
-            *tested,
+            *forecast_checks(forecasts),
             *comparison_checks(model, losses[name].by_model),
             *margin_checks(name, frontier, limits),
         )

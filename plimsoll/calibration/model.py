@@ -155,9 +155,7 @@ def run(
     models = () if compare else (DEFAULT_MODEL, BENCHMARK)
     tasks = [Task(series, config.grid, implied, models) for series in known.values()]
     long = [one for one in tasks if len(make_history(one.series, one.horizon)) >= FIRST_FORECAST + 2]
-    judged = (
-        judge(map_all(study, long, jobs, scheduler), DEFAULT_MODEL, config.limits, jobs, scheduler) if long else None
-    )
+    judged = judge(map_all(study, long, jobs, scheduler), DEFAULT_MODEL, config.limits) if long else None
     studies = {} if judged is None else dict(judged.studies)
     studies |= {one.series.name: _untested(one) for one in tasks if one.series.name not in studies}
     rules = {name: _rule(name, judged, config) for name in known}

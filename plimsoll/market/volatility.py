@@ -56,21 +56,14 @@ class Ewma:
 
 
 def ewma_volatility(series: Series, half_life: float) -> tuple[Floats, Floats]:
-    """Annualised EWMA volatility known at each ts, and the weight gathered by then; both of shape (n,). What `Ewma`
-    says price by price, to the bit."""
-    elapsed, change = np.diff(series.ts), series.close[1:] / series.close[:-1] - 1.0
-    known = {seconds: math.exp2(-seconds / half_life) for seconds in np.unique(elapsed).tolist()}
-    decay = np.array([known[seconds] for seconds in elapsed.tolist()])
-    gained = (1.0 - decay) * change * change * YEAR_SECONDS / elapsed
-    sums, weights = [0.0], [0.0]
-    variance_sum = weight = 0.0
-    for kept, variance, new in zip(decay.tolist(), gained.tolist(), (1.0 - decay).tolist(), strict=True):
-        variance_sum, weight = kept * variance_sum + variance, kept * weight + new
-        sums.append(variance_sum)
-        weights.append(weight)
-    gathered = np.array(weights)
-    variances = np.divide(sums, gathered, out=np.full(len(series), np.nan), where=gathered > 0.0)
-    return np.sqrt(variances), gathered
+    """Annualised EWMA volatility known at each ts, and the weight gathered by then; both of shape (n,)."""
+    ewma = Ewma(half_life)
+    rows = [
+        (ewma.update(ts, price), ewma.weight)
+        for ts, price in zip(series.ts.tolist(), series.close.tolist(), strict=True)
+    ]
+    volatility, weight = np.array(rows).T
+    return volatility, weight
 
 
 @dataclass(frozen=True, slots=True)
