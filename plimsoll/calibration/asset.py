@@ -13,7 +13,7 @@ from plimsoll.calibration.extremes import fit_pareto
 from plimsoll.calibration.filtered import PARETO_SHARE, residuals
 from plimsoll.calibration.haircuts import haircut, jump_floor
 from plimsoll.calibration.implied import FittedSurface, VolatilityShock, calibrate_surface
-from plimsoll.calibration.level import level_path
+from plimsoll.calibration.level import level_path, running_volatility
 from plimsoll.calibration.liquidity import LiquidityConfig, estimate_liquidity
 from plimsoll.calibration.regime import (
     ENTER,
@@ -30,7 +30,6 @@ from plimsoll.calibration.report import AssetParameters, significant
 from plimsoll.calibration.surface import ShapeLimits
 from plimsoll.calibration.tails import Moves, Tail, devolatilised_moves, fit_tail, out_of_sample, worse_tail
 from plimsoll.errors import PlimsollError
-from plimsoll.market.volatility import ewma_volatility
 
 if TYPE_CHECKING:
     from plimsoll.calibration.backtest import Study
@@ -105,7 +104,8 @@ def fit(work: Work) -> Fitted:
     liquidity, facts = _liquidity(work)
     evidence |= facts
     # the level keeps to its limits, but what is realised does not, and the cap is for what is realised
-    cap = config.cap_multiple * float(np.nanmax(ewma_volatility(series, config.half_life)[0][usable]))
+    ewma = running_volatility(series.ts, series.close, config.half_life)
+    cap = config.cap_multiple * float(np.max(ewma[usable]))
     floor = float(np.quantile(history, config.floor_quantile))
     surface = _surface(work, floor, cap)
     evidence["surface"] = None if surface is None else asdict(surface.evidence)

@@ -184,8 +184,10 @@ def simulated_day(
         moves = simulate_moves(rows, sigma, paths, path_seed, steps, block, decay)
         _check(positions, margins, moves)
         # a day of one step has no more outcomes than history has dates: count each once
-        distinct, which = np.unique(moves, axis=0, return_inverse=True)
-        return np.asarray(_total_uncovered(positions, margins, distinct)[which.ravel()])
+        _, one, which = np.unique(moves[:, 0], return_index=True, return_inverse=True)
+        if not np.array_equal(moves[one][which], moves):  # two dates, or paths, with the first asset's move in common
+            one = which = np.arange(len(moves))
+        return np.asarray(_total_uncovered(positions, margins, moves[one])[which])
 
     losses = totals(residuals, seed)
     amount, error = quantile_with_error(losses, confidence)
@@ -203,15 +205,25 @@ def simulated_day(
     return SimulatedDay(amount, error, sampling, float(np.mean(losses)), paths)
 
 
-@njit(cache=True)
 def _total_uncovered(positions: Floats, margins: Floats, moves: Floats) -> Floats:
-    """Σ over accounts of max(loss − margin, 0) for each scenario, (s,), without the table of every account in each."""
+    """Σ over accounts of max(loss − margin, 0) for each scenario, (s,), without the table of every account in each.
+
+    Most accounts of a book hold few of its assets: only those are looked at.
+    """
+    holders, assets = np.nonzero(positions)
+    first = np.searchsorted(holders, np.arange(len(positions) + 1))
+    return np.asarray(_sum_uncovered(first, assets, positions[holders, assets], margins, moves))
+
+
+@njit(cache=True)
+def _sum_uncovered(first: Integers, assets: Integers, held: Floats, margins: Floats, moves: Floats) -> Floats:
+    """An account's positions are held[first[account] : first[account + 1]], in those assets."""
     out = np.zeros(len(moves))
     for s in range(len(moves)):
         for account in range(len(margins)):
             loss = -margins[account]
-            for asset in range(moves.shape[1]):
-                loss -= positions[account, asset] * moves[s, asset]
+            for at in range(first[account], first[account + 1]):
+                loss -= held[at] * moves[s, assets[at]]
             out[s] += max(loss, 0.0)
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ class Life(RuleBasedStateMachine):
         self.system = stage.system
         self.chain = stage.chain
         self.clearing = stage.system.clearing_house
-        self.mark = self.chain.rpc("evm_snapshot")
+        self.undo = ExitStack()
+        self.undo.enter_context(self.chain.snapshot())
         self.audit = Audit(self.system, stage.observer, on_bid=self.note_bid)
         self.require = self.audit.checks.require
         self.keeper = Keeper(self.system, KEEPER, Policy(stage.accounts["keeper"], minimum_discount=WAD // 100))
@@ -67,7 +69,7 @@ class Life(RuleBasedStateMachine):
         self.state: State
 
     def teardown(self) -> None:
-        self.chain.rpc("evm_revert", self.mark)
+        self.undo.close()
 
     def note_bid(self, event: Event, before: Standing, after: Standing) -> None:  # noqa: ARG002 - the hook's signature
         solvent = event.arguments["bid"].cover == 0

@@ -207,6 +207,7 @@ def test_command_default_market_needs_no_files(tmp_path):
         (["{path}", "--book", "{path}"], "name its asset, as in --book BTC="),
         (["{path}", "--book", "BTC={path}"], "has no column"),
         (["{path}", "--peg", "absent.csv"], "absent.csv: no such file"),
+        (["{path}", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
         (["A={path}", "A={other}"], "A: files to join differ at"),
         (["{path}", "--as-of", "1999-01-01"], "fewer than 2 prices"),
     ],
