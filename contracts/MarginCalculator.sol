@@ -558,7 +558,7 @@ abstract contract MarginCalculator {
                 OptionBook.Horizon memory horizon = initial ? book.initial : book.maintenance;
                 OptionBook.Sums memory sums = rest ? book.rest : book.all;
                 linear += sums.forwards;
-                worth = sums.worth + int256(sums.uncertain * Grid.ERROR);
+                worth = sums.worth + int256((initial ? sums.uncertainInitial : sums.uncertainMaintenance) * Grid.ERROR);
                 (common, own) = (horizon.common, rest ? horizon.rest : horizon.all);
             }
             uint256 wanted = work.wanted;

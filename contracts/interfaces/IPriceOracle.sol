@@ -8,21 +8,21 @@ interface IPriceOracle {
     /// @param feed AggregatorV3 feed.
     /// @param heartbeat Oldest answer accepted, seconds.
     /// @param decimals The feed's decimals when it was set; a feed that changes them is refused.
+    /// @param secondaryDecimals The second feed's decimals. (Here, the whole takes three slots; every price reads them.)
     /// @param minimum Lowest price accepted [wad dollars], itself included.
     /// @param maximum Highest price accepted [wad dollars], itself included.
     /// @param secondary Feed to compare with, or zero for none.
     /// @param secondaryHeartbeat Oldest answer accepted from the second feed, seconds.
-    /// @param secondaryDecimals The second feed's decimals.
     /// @param maximumDeviation Largest difference between the two, relative to the lower one [wad].
     struct PriceFeed {
         address feed;
         uint32 heartbeat;
         uint8 decimals;
+        uint8 secondaryDecimals;
         uint128 minimum;
         uint128 maximum;
         address secondary;
         uint32 secondaryHeartbeat;
-        uint8 secondaryDecimals;
         uint64 maximumDeviation;
     }
 

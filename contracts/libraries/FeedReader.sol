@@ -109,7 +109,8 @@ library FeedReader {
         uint256[5] memory words;
         (ok, words) = _call(feed, input, 5);
         if (!ok || words[0] > type(uint80).max || words[4] > type(uint80).max) return (false, round);
-        round = Round(uint80(words[0]), int256(words[1]), words[2], words[3], uint80(words[4]));
+        (round.roundId, round.answer, round.startedAt) = (uint80(words[0]), int256(words[1]), words[2]);
+        (round.updatedAt, round.answeredInRound) = (words[3], uint80(words[4]));
     }
 
     /// @dev Copies `size` words of the answer and no more, whatever the feed returns.

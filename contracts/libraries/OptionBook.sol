@@ -53,7 +53,7 @@ library OptionBook {
     /// @param quadraticInitial Γ·S² [wad dollars], with the gamma an option has over the range and not at a point.
     /// @param vegaInitial Dollars for the up shock [wad]. @param closing Cost of closing, in volatility [wad dollars].
     /// @param netShort Units net short at their strike [wad].
-    /// @param uncertain Σ |size| · (forward + strike), what the error of the kernel is relative to [wad dollars].
+    /// @param uncertainInitial Σ |size| · (highest forward + strike), what the error of the kernel is relative to [wad dollars].
     struct Sums {
         int256 linear;
         int256 forwards;
@@ -64,7 +64,8 @@ library OptionBook {
         int256 vegaMaintenance;
         uint256 closing;
         uint256 netShort;
-        uint256 uncertain;
+        uint256 uncertainInitial;
+        uint256 uncertainMaintenance;
         // of the expiry at hand
         int256 delta;
         int256 relative;
@@ -204,7 +205,8 @@ library OptionBook {
             if (size == 0) return;
             uint256 units = FixedPoint.abs(size);
             if (size < 0) sums.netShort += units;
-            sums.uncertain += units * (book.initial.nodes[31] + book.kernel.strike) / WAD + 1;
+            sums.uncertainInitial += _uncertain(book.initial, book.kernel.strike, units);
+            if (book.both) sums.uncertainMaintenance += _uncertain(book.maintenance, book.kernel.strike, units);
             size = size * int256(density) / ONE;
             int256 relative = size * int256(deviation) / ONE;
             sums.relative += relative;
@@ -216,6 +218,12 @@ library OptionBook {
                 sums.quadraticMaintenance += size * ONE
                     / int256(FixedPoint.max(deviation, book.maintenance.range / 4) + 1);
             }
+        }
+    }
+
+    function _uncertain(Horizon memory horizon, uint256 strike, uint256 units) private pure returns (uint256) {
+        unchecked {
+            return units * (horizon.nodes[31] + strike) / WAD + 1;
         }
     }
 

@@ -17,6 +17,8 @@ import { Field, FieldLibrary as Fields } from "../types/Field.sol";
 contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     /// @dev Millionths to wad.
     uint256 private constant MILLIONTH = 1e12;
+    /// @dev The lanes of the word that `_live` reads: 2 to 6.
+    uint256 private constant LIVE_LANES = uint256(type(uint160).max) << 64;
     uint256 private constant MAXIMUM_HEARTBEAT = 7 days;
     /// @dev What an option index and realised volatility of one asset ordinarily differ by; another unit (a day's volatility
     /// for a year's, percent for a fraction) is off by a factor [wad].
@@ -253,10 +255,13 @@ contract VolatilityOracle is IVolatilityOracle, AccessManaged {
     ) private view returns (uint256 live, uint256 maintenance) {
         if (Fields.VOLATILITY_CAP.read(word) <= 0) revert VolatilityOracleNoParameters(underlying);
         live = maintenance = _live(ramped, state, volatility, fresh);
-        if (word != ramped) live = FixedPoint.max(maintenance, _live(word, state, volatility, fresh));
+        if ((word ^ ramped) & LIVE_LANES != 0) {
+            live = FixedPoint.max(maintenance, _live(word, state, volatility, fresh));
+        }
         if (state.pokedAt == 0) return (live, maintenance);
         uint256 highest = state.maintenance;
-        if (fresh) {
+        // Most of the time it has long arrived.
+        if (fresh && maintenance > highest) {
             highest = VolatilityMath.riseUp(
                 highest, _value(Fields.VOLATILITY_RISE_RATE, ramped), block.timestamp - state.pokedAt
             );

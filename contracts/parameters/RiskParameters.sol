@@ -19,8 +19,7 @@ import { Ramp } from "../types/Ramp.sol";
 /// alone know no ramp: they call for margin and liquidate nobody. So in the block of a push no maintenance requirement
 /// rises and no option is worth anything else (PUSH). Two things are outside of it: the first value that a number ever gets, which
 /// governance sets before there is anybody to liquidate; and a maintenance requirement that only the initial one holds down
-/// (MarginCalculator), which moves with it. What OptionBook adds for its own rounding is taken at the initial range: some 1e-7 of
-/// the requirement may move.
+/// (MarginCalculator), which moves with it.
 contract RiskParameters is IRiskParameters, AccessManaged {
     uint256 private constant LEVEL_SLOT = 0;
     uint256 private constant OPEN_INTEREST_SLOT = 1;
@@ -35,6 +34,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     /// @dev All that a margin check needs beside the words, in one slot.
     /// @param calibratedAt When the last bundle with a report was applied; 0 for never.
     /// @param rampsEndAt When the last ramp ends.
+    /// @param rampingSlots One bit a slot: those of which a word of any scope is on its way until then.
     /// @param rampDuration Seconds a ramp takes that begins now.
     /// @param grace Age up to which the numbers are as good as new, seconds.
     /// @param ageRate What is added to the multiplier for every day beyond, millionths.
@@ -42,6 +42,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     struct Status {
         uint40 calibratedAt;
         uint40 rampsEndAt;
+        uint16 rampingSlots;
         uint32 rampDuration;
         uint32 grace;
         uint32 ageRate;
@@ -163,7 +164,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     /// @inheritdoc IRiskParameters
     function inForce(Field field, uint16 underlying, uint16 other) external view returns (int256) {
         uint256 slot = field.slot();
-        uint256 word = _wordNow(_key(slot, underlying, other), slot, _isRamping());
+        uint256 word = _wordNow(_key(slot, underlying, other), slot, _rampingSlots());
         return field.read(slot == Fields.COMMON_SLOT ? _aged(word) : word);
     }
 
@@ -191,7 +192,7 @@ contract RiskParameters is IRiskParameters, AccessManaged {
     function testedOf(uint16 underlying, bool initial) external view returns (int256 tail, int256 horizon) {
         Coverage memory coverage = _coverageOf(underlying, _words[_key(LEVEL_SLOT, underlying, 0)]);
         tail = initial ? coverage.tailInitial : coverage.tailMaintenance;
-        uint256 word = _wordNow(_key(Fields.COMMON_SLOT, 0, 0), Fields.COMMON_SLOT, _isRamping());
+        uint256 word = _wordNow(_key(Fields.COMMON_SLOT, 0, 0), Fields.COMMON_SLOT, _rampingSlots());
         horizon = (initial ? Fields.HORIZON_INITIAL : Fields.HORIZON_MAINTENANCE).read(word);
     }
 
@@ -222,10 +223,10 @@ contract RiskParameters is IRiskParameters, AccessManaged {
 
     /// @inheritdoc IRiskParameters
     function levelWordsOf(uint16 underlying) external view returns (uint256 live, uint256 maintenance, uint256 word1) {
-        bool ramping = _isRamping();
+        uint256 ramping = _rampingSlots();
         uint256 key = _key(LEVEL_SLOT, underlying, 0);
         live = _words[key];
-        maintenance = ramping ? _wordNow(key, LEVEL_SLOT, true) : live;
+        maintenance = _wordNow(key, LEVEL_SLOT, ramping);
         word1 = _wordNow(_key(OPEN_INTEREST_SLOT, underlying, 0), OPEN_INTEREST_SLOT, ramping);
     }
 
@@ -235,43 +236,50 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         view
         returns (uint256 common, uint256[] memory words, uint256[] memory pairs)
     {
-        bool ramping = _isRamping();
+        uint256 ramping = _rampingSlots();
         uint256 n = ids.length;
         common = _aged(_wordNow(_key(Fields.COMMON_SLOT, 0, 0), Fields.COMMON_SLOT, ramping));
-        words = new uint256[](n * Fields.SLOTS_PER_UNDERLYING);
-        pairs = new uint256[](n == 0 ? 0 : n * (n - 1) / 2);
-        uint256 pair;
-        for (uint256 i; i < n; ++i) {
-            uint16 underlying = ids[i];
-            // A pair in the wrong order has no word, and its correlation would silently be zero.
-            if (i > 0 && underlying <= ids[i - 1]) {
-                revert RiskParametersWrongScope(Fields.CORRELATION_LOW, ids[i - 1], underlying);
-            }
-            _readWords(underlying, options ? Fields.SLOTS_PER_UNDERLYING : SURFACE_SLOT, words, i, ramping);
-            for (uint256 j = i + 1; j < n; ++j) {
-                pairs[pair++] = _wordNow(_key(Fields.PAIR_SLOT, underlying, ids[j]), Fields.PAIR_SLOT, ramping);
+        unchecked {
+            words = new uint256[](n * Fields.SLOTS_PER_UNDERLYING);
+            pairs = new uint256[](n == 0 ? 0 : n * (n - 1) / 2);
+            uint256 pair;
+            for (uint256 i; i < n; ++i) {
+                uint16 underlying = ids[i];
+                // A pair in the wrong order has no word, and its correlation would silently be zero.
+                if (i > 0 && underlying <= ids[i - 1]) {
+                    revert RiskParametersWrongScope(Fields.CORRELATION_LOW, ids[i - 1], underlying);
+                }
+                _readWords(underlying, options ? Fields.SLOTS_PER_UNDERLYING : SURFACE_SLOT, words, i, ramping);
+                for (uint256 j = i + 1; j < n; ++j) {
+                    pairs[pair++] = _wordNow(_key(Fields.PAIR_SLOT, underlying, ids[j]), Fields.PAIR_SLOT, ramping);
+                }
             }
         }
     }
 
     /// @dev The first `slots` words of the underlying that stands at `place` in a snapshot.
-    function _readWords(uint16 underlying, uint256 slots, uint256[] memory words, uint256 place, bool ramping)
+    function _readWords(uint16 underlying, uint256 slots, uint256[] memory words, uint256 place, uint256 ramping)
         private
         view
     {
-        for (uint256 slot; slot < slots; ++slot) {
-            words[place * Fields.SLOTS_PER_UNDERLYING + slot] = _wordNow(_key(slot, underlying, 0), slot, ramping);
+        unchecked {
+            for (uint256 slot; slot < slots; ++slot) {
+                words[place * Fields.SLOTS_PER_UNDERLYING + slot] = _wordNow(_key(slot, underlying, 0), slot, ramping);
+            }
         }
     }
 
-    function _isRamping() private view returns (bool) {
-        return block.timestamp < _status.rampsEndAt && !_atTarget;
+    /// @return One bit a slot: where a word may be on its way. No ramp of another slot need be read.
+    function _rampingSlots() private view returns (uint256) {
+        return block.timestamp < _status.rampsEndAt && !_atTarget ? _status.rampingSlots : 0;
     }
 
-    /// @param ramping Whether anything is on its way at all: most of the time nothing is, and the ramp need not be read.
-    function _wordNow(uint256 key, uint256 slot, bool ramping) private view returns (uint256 word) {
+    /// @param ramping As `_rampingSlots` has it.
+    function _wordNow(uint256 key, uint256 slot, uint256 ramping) private view returns (uint256 word) {
         word = _words[key];
-        if (ramping && _isOnItsWay(key)) word = _ramps[key].wordAt(word, Fields.initialOnlyLanes(slot));
+        if (ramping >> slot & 1 != 0 && _isOnItsWay(key)) {
+            word = _ramps[key].wordAt(word, Fields.initialOnlyLanes(slot));
+        }
     }
 
     function _isOnItsWay(uint256 key) private view returns (bool) {
@@ -371,6 +379,8 @@ contract RiskParameters is IRiskParameters, AccessManaged {
         Status storage now_ = _status;
         uint32 duration = now_.rampDuration;
         _ramps[key] = Ramp(_ramps[key].wordAt(word, 0), uint40(block.timestamp), duration);
+        uint256 ramping = block.timestamp < now_.rampsEndAt ? now_.rampingSlots : 0;
+        now_.rampingSlots = uint16(ramping | 1 << (key & 0xff));
         if (now_.rampsEndAt < block.timestamp + duration) now_.rampsEndAt = uint40(block.timestamp + duration);
     }
 

@@ -16,23 +16,21 @@ struct Ramp {
 using RampLibrary for Ramp global;
 
 library RampLibrary {
-    uint256 private constant LANES = 8;
-
     /// @notice The word in force now.
     /// @param target Where it goes. @param atOnce One bit a lane: those that are there already.
     function wordAt(Ramp memory self, uint256 target, uint256 atOnce) internal view returns (uint256 word) {
         uint256 elapsed = block.timestamp - self.startedAt;
-        if (elapsed >= self.duration || self.from == target) return target;
+        word = target;
+        if (elapsed >= self.duration) return word;
+        uint256 different = self.from ^ target;
         unchecked {
-            // Differences of int32s times seconds of a uint32: far below 2^256.
-            for (uint256 lane; lane < LANES; ++lane) {
-                uint256 shift = lane << 5;
+            // Differences of int32s times seconds of a uint32: far below 2^256. Lanes that stay need no look.
+            for (uint256 shift; different >> shift != 0; shift += 32) {
+                if (uint32(different >> shift) == 0 || atOnce >> (shift >> 5) & 1 != 0) continue;
+                int256 was = int32(uint32(self.from >> shift));
                 int256 to = int32(uint32(target >> shift));
-                if (atOnce >> lane & 1 == 0) {
-                    int256 was = int32(uint32(self.from >> shift));
-                    to = was + (to - was) * int256(elapsed) / int256(uint256(self.duration));
-                }
-                word |= uint256(uint32(int32(to))) << shift;
+                int256 value = was + (to - was) * int256(elapsed) / int256(uint256(self.duration));
+                word ^= uint256(uint32(int32(value ^ to))) << shift;
             }
         }
     }

@@ -302,12 +302,12 @@ def _set_price(step: str, underlying: int, feed: PriceFeed, pushed: Ref) -> Call
     settings = (
         pushed if feed.is_pushed else feed.feed,
         feed.heartbeat,
-        0,  # decimals are read from the feed
+        0,  # decimals are read from the feeds
+        0,
         wad(feed.minimum),
         wad(feed.maximum),
         feed.secondary or ZERO_ADDRESS,
         feed.secondary_heartbeat,
-        0,
         wad(feed.maximum_deviation),
     )
     return Call(step, Ref("price_oracle"), "PriceOracle", "setPriceFeed", (underlying, settings))

@@ -126,7 +126,7 @@ def _calibrator(system: System) -> str:
 
 
 def _execute_ready(console: Console, system: System, report: Report, sender: Sender, yes: bool) -> None:
-    """Execute the bundle that waits, if its time has come and the report does not want its numbers tighter."""
+    """Execute the bundle that waits, if it is ready."""
     waiting = ready(system, plan_push(system, report))
     if waiting is None:
         return

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SPAN = 10_000
 """Blocks asked for events at once: few endpoints give more."""
+TOLERANCE = 50
+"""One part in so many by which what waits may be looser than wanted. Reports differ by less from one to the next, and
+if each small difference began the wait anew, nothing would ever loosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,9 @@ class Waiting:
         return now > self.expires_at
 
     def is_overtaken(self, wanted: Mapping[Key, int]) -> bool:
-        """Whether it would make a number looser than what is wanted now."""
+        """Whether it would make a number looser than what is wanted now, by more than the tolerance."""
         return any(
-            (change.value - wanted[change.key]) * change.field.direction < 0
+            (wanted[change.key] - change.value) * change.field.direction > abs(wanted[change.key]) // TOLERANCE
             for change in self.changes
             if change.key in wanted
         )

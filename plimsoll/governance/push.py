@@ -68,7 +68,7 @@ class PushPlan:
     provenance: Provenance
     waiting: Waiting | None = None
     is_overtaken: bool = False
-    """What waits would make a number looser than the report wants it, so another bundle takes its place."""
+    """What waits would make a number looser than the report wants it, beyond the tolerance; another takes its place."""
 
     @property
     def tightening(self) -> tuple[ParameterChange, ...]:
@@ -246,11 +246,14 @@ def why_held(refusal: Reverted) -> str:
 
 
 def ready(system: System, plan: PushPlan) -> Waiting | None:
-    """The bundle whose time has come, unless the report wants its numbers tighter than it would make them."""
-    waiting = plan.waiting
-    if waiting is None or plan.is_overtaken or not waiting.is_ready(system.chain.block().timestamp):
+    """The bundle whose time has come, once all its numbers may move again, unless the report wants them tighter by more
+    than the tolerance."""
+    waiting, now = plan.waiting, system.chain.block().timestamp
+    if waiting is None or plan.is_overtaken or not waiting.is_ready(now):
         return None
-    return waiting
+    moved = {change.key for change in waiting.changes}
+    resting = (row for row in plan.rows if row.key in moved and row.allowed is not None and now < row.allowed.at)
+    return waiting if next(resting, None) is None else None
 
 
 def push(system: System, report: Report, sender: Sender) -> PushResult:

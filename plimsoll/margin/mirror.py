@@ -273,7 +273,6 @@ class Market:
         moves = np.zeros((2, len(self.price), kernels.PADDED_NODES))
         costs = np.empty((2, len(self.price), 2))
         u, tau, forward, strike, deviation = lines.underlying, lines.tau, lines.forward, lines.strike, lines.deviation
-        error = KERNEL_ERROR * (forward * (1 + 2 * self.ranges[0, u]) + strike)
         dollar_delta = forward * black76.delta(forward, strike, deviation)
         d1, _ = black76.moneyness(forward, strike, deviation)
         density = np.where(deviation > 0, forward * black76.density(d1), 0.0)
@@ -292,6 +291,7 @@ class Market:
             multiples[:, 0:27:3] = 1 / (1 + common.volatility_fall * v)[:, None]
             multiples[:, 2:27:3] = (1 + v)[:, None]
             shocked = forward[:, None] * factors[u]
+            error = KERNEL_ERROR * (forward * (1 + 2 * self.ranges[h, u]) + strike)
             years = np.maximum(tau - horizon / YEAR_SECONDS, 0.0)
             aged = deviation * np.sqrt(np.divide(years, tau, out=np.zeros(count), where=tau > 0))
             for sign, rows, s in ((1, slice(0, count), aged), (-1, slice(count, None), deviation)):

@@ -53,8 +53,8 @@ contract MarginEngineOptionsTest is Accounts {
         );
         _check(
             margin.maintenance,
-            [uint256(3442.158626538e18), 3442.158626538e18, 26, 2310.999812597e18, 132.6726871133e18, 200e18, 0],
-            3774.831313652e18
+            [uint256(3442.158499534e18), 3442.158499534e18, 26, 2310.999812597e18, 132.6726871133e18, 200e18, 0],
+            3774.831186648e18
         );
         assertEq(margin.initial.longOptionCap, type(uint256).max);
     }
@@ -70,7 +70,7 @@ contract MarginEngineOptionsTest is Accounts {
         );
         _check(
             margin.maintenance,
-            [uint256(2146.455577375e18), 2146.455577375e18, 24, 2297.955669791e18, 106.8521383813e18, 0, 0],
+            [uint256(2146.455387108e18), 2146.455387108e18, 24, 2297.955669791e18, 106.8521383813e18, 0, 0],
             2404.807808173e18
         );
         assertApproxEqRel(margin.initial.longOptionCap, 2554.663422269e18, EXACT);
@@ -89,8 +89,8 @@ contract MarginEngineOptionsTest is Accounts {
         );
         _check(
             margin.maintenance,
-            [uint256(896.7849380571e18), 896.7849380571e18, 26, 679.1153313949e18, 50.10919166144e18, 80e18, 0],
-            1026.894129719e18
+            [uint256(896.7848764234e18), 896.7848764234e18, 26, 679.1153313949e18, 50.10919166144e18, 80e18, 0],
+            1026.894068085e18
         );
     }
 
@@ -102,11 +102,7 @@ contract MarginEngineOptionsTest is Accounts {
             [uint256(1653.74261615342e18), 1653.74261615342e18, 28, 0, 0, 100e18, 250e18],
             1753.74261615342e18
         );
-        _check(
-            margin.maintenance,
-            [uint256(2.2252990339342125e18), 2.2252990339342125e18, 28, 0, 0, 100e18, 0],
-            102.2252990339342e18
-        );
+        _check(margin.maintenance, [uint256(2.2252768446e18), 2.2252768446e18, 28, 0, 0, 100e18, 0], 102.2252768446e18);
     }
 
     /// @notice The shortfall binds where prices between the nodes and beyond them would.
@@ -130,15 +126,7 @@ contract MarginEngineOptionsTest is Accounts {
         assertApproxEqRel(margin.initial.longOptionCap, 8006.7051206143515e18, KERNEL);
         _check(
             margin.maintenance,
-            [
-                uint256(352.7739084454158e18),
-                352.7739084454158e18,
-                0,
-                825.6636664147939e18,
-                41.21153976506826e18,
-                500e18,
-                0
-            ],
+            [uint256(352.773337771e18), 352.773337771e18, 0, 825.6636664147939e18, 41.21153976506826e18, 500e18, 0],
             1366.875206179862e18
         );
         assertApproxEqRel(margin.maintenance.longOptionCap, 2118.525192475136e18, KERNEL);
@@ -155,8 +143,8 @@ contract MarginEngineOptionsTest is Accounts {
         assertApproxEqRel(margin.initial.longOptionCap, 8687.940926419e18, KERNEL);
         _check(
             margin.maintenance,
-            [uint256(1259.178862518e18), 1259.178862518e18, 2, 934.7206575052e18, 243.6620582904e18, 228e18, 0],
-            1730.840920808e18
+            [uint256(1259.17857149e18), 1259.17857149e18, 2, 934.7206575052e18, 243.6620582904e18, 228e18, 0],
+            1730.84062978e18
         );
     }
 

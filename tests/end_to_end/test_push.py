@@ -137,6 +137,34 @@ def test_push_replaces_what_waits_when_the_report_wants_more_margin(
     assert waiting.changes == plan.loosening
 
 
+def test_push_executes_when_the_numbers_that_waited_may_move_again(
+    chain: Chain, house: Any, report: Report, undo: None
+) -> None:
+    system = house.system
+    key = Key(Field.TAIL_INITIAL, system.underlyings["BTC"])
+    old = value(system, key)
+
+    def wanting(times: float) -> Report:
+        btc = replace(report.assets["BTC"], tail_initial=old * times / 1_000_000)
+        return replace(report, assets={**report.assets, "BTC": btc})
+
+    push(system, wanting(0.99), DEPLOYER)
+    waiting = read_waiting(system)
+    assert waiting is not None
+    assert key in {change.key for change in waiting.changes}
+    wait(system, 20 * HOUR)
+    push(system, wanting(1.005), DEPLOYER)  # tighter than before; than what waits, by less than the tolerance
+    assert value(system, key) > old
+    assert read_waiting(system) == waiting
+    wait(system, 5 * HOUR)
+    assert waiting.is_ready(chain.block().timestamp)
+    assert push(system, wanting(1.005), DEPLOYER).executed is None
+    assert read_waiting(system) == waiting
+    wait(system, 8 * HOUR)
+    assert push(system, wanting(1.005), DEPLOYER).executed is not None
+    assert value(system, key) == next(change.value for change in waiting.changes if change.key == key)
+
+
 def test_push_says_what_is_frozen(chain: Chain, house: Any, report: Report, undo: None) -> None:
     system = house.system
     chain.send(system.steward.freezeField(int(Field.VOLATILITY_FLOOR)), DEPLOYER)

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 DEPLOYER, BUYER, WRITER, STRANGER = Sender.dev(0), Sender.dev(2), Sender.dev(3), Sender.dev(4)
 PAIRS = 100
 MINUTE = 60
-ROUNDING = 1e-7
-"""The grid allows for errors of its table of the normal distribution once for both horizons, more where the initial
-range is wider: some hundred-millionths of a requirement, far below the margin's own precision."""
 
 
 def send_all(chain: Chain, calls: Sequence[Call], sender: Sender) -> None:
@@ -154,7 +151,7 @@ def test_push_raises_no_maintenance_requirement_in_its_block(crowd: System, stri
         assert fate.before is not None
         assert fate.now is not None
         assert fate.now.equity == fate.before.equity
-        assert fate.now.maintenance == pytest.approx(fate.before.maintenance, rel=ROUNDING)
+        assert fate.now.maintenance == fate.before.maintenance
         assert fate.now.status == fate.before.status or not fate.now.is_liquidatable
     assert any(fate.now.initial > fate.before.initial for fate in told.fates if fate.now and fate.before)
     told.require_harmless()

@@ -61,7 +61,7 @@ def chainlink(artifact: Any, accounts: Any, make_aggregator: Any) -> Chainlink:
 def price_feed(feed: Any, secondary: Any = NOBODY, deviation: int = 0) -> tuple[Any, ...]:
     """contracts/interfaces/IPriceOracle.sol: PriceFeed, two hours' heartbeat, 100 to 10,000,000 dollars."""
     second_heartbeat = 7_200 if deviation else 0
-    return (feed, 7_200, 0, 100 * WAD, 10**7 * WAD, secondary, second_heartbeat, 0, deviation)
+    return (feed, 7_200, 0, 0, 100 * WAD, 10**7 * WAD, secondary, second_heartbeat, deviation)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class Stage:
         for one in ASSETS:
             self.send(self.feeds[one].pushAt(first[one].price, first[one].at))
             self.send(self.reporters[one].push(50_000))
-            feed = (self.feeds[one].address, HEARTBEAT, 0, WAD, 10**9 * WAD, none, 0, 0, 0)
+            feed = (self.feeds[one].address, HEARTBEAT, 0, 0, WAD, 10**9 * WAD, none, 0, 0)
             self.send(self.prices.setPriceFeed(one, feed))
             reporter = (self.reporters[one].address, VOLATILITY_HEARTBEAT, 0, WAD, WAD // 100, 10 * WAD)
             self.send(self.volatilities.setVolatilityFeed(one, reporter))

@@ -132,6 +132,17 @@ def test_waiting_is_overtaken_by_a_report_that_wants_more_margin() -> None:
     assert [waiting.is_expired(NOW + t) for t in (9, 20, 21)] == [False, False, True]
 
 
+def test_waiting_bears_with_a_fiftieth() -> None:
+    waiting = waiting_for(
+        ParameterChange(Field.VOLATILITY_FLOOR, 1, 0, 980), ParameterChange(Field.CORRELATION_LOW, 1, 2, -980)
+    )
+    assert not waiting.is_overtaken({FLOOR: 1000})
+    assert waiting.is_overtaken({FLOOR: 1001})
+    # margin falls as it rises
+    assert not waiting.is_overtaken({LOW: -999})
+    assert waiting.is_overtaken({LOW: -1000 - 1})
+
+
 def test_halved_goes_half_as_far_and_keeps_order() -> None:
     draw = np.random.default_rng(5)
     cap = Key(Field.VOLATILITY_CAP, 1)

@@ -184,7 +184,7 @@ def _without_cap(market: Market, sizes: Floats, initial: bool, least_scale: floa
         v = shocks[u] * (30 / 365 / max(tau, 1 / 365)) ** shape.volatility_shock_exponent[u]
         aged = s * math.sqrt(max(tau - horizon / YEAR, 0) / tau) if n > 0 and tau > 0 else s
         # The contract: an allowance for the error of its pricing kernel.
-        error = 1e-8 * abs(n) * (forward * (1 + 2 * ranges[u][0]) + strike)
+        error = 1e-8 * abs(n) * (forward * (1 + 2 * r) + strike)
         for at, (step, volatility) in enumerate(nodes):
             factor = max(1 + step * r / 4, 1e-9)
             multiple = {-1: 1 / (1 + common.volatility_fall * v), 0: 1.0, 1: 1 + v}[volatility]

@@ -223,9 +223,7 @@ abstract contract Governance is World {
             _judge("PUSH", margin.equity == seen[i].equity, "a mark moved in the block of a push");
             if (seen[i].heldDown) continue;
             uint256 maintenance = margin.maintenance.total;
-            // What OptionBook adds for its own rounding is taken at the initial range.
-            uint256 rounding = 1e15 + seen[i].maintenance / 1e6;
-            _judge("PUSH", maintenance <= seen[i].maintenance + rounding, "maintenance rose in the block of a push");
+            _judge("PUSH", maintenance <= seen[i].maintenance, "maintenance rose in the block of a push");
             _judge("PUSH", seen[i].flaggable || !flaggable[i], "flagged by a push");
             bool held = flaggable[i] || !seen[i].flaggable || maintenance < seen[i].maintenance;
             _judge("PUSH", held, "a push held a flag off");

@@ -256,13 +256,12 @@ contract ParameterStewardImpactTest is Governed {
         pushAs(calibrator, _everythingTighter());
         Requirements[] memory next = steward.requirements();
         for (uint256 i; i < 7; ++i) {
-            // What is added for rounding is taken at the initial range.
-            assertApproxEqRel(next[i].maintenance, previous[i].maintenance, 1e11);
+            assertEq(next[i].maintenance, previous[i].maintenance);
             if (i != 5) assertGt(next[i].initial, previous[i].initial);
         }
         Margin memory margin = engine.marginOf(account);
         assertEq(margin.equity, before_.equity);
-        assertApproxEqRel(margin.maintenance.total, before_.maintenance.total, 1e11);
+        assertEq(margin.maintenance.total, before_.maintenance.total);
         assertGt(margin.initial.total, before_.initial.total);
         pass(6 hours);
         margin = engine.marginOf(account);
