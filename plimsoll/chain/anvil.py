@@ -34,7 +34,8 @@ class Anvil:
     """A context manager: the chain answers at `url` inside the block and is gone after it.
 
     Its base fee and gas price are 0, so that replays need no native currency, and it has anvil's ten well-known
-    accounts. Raises PlimsollError where the port is taken, anvil is not installed, or it does not come up.
+    accounts. It knows the state of the last 500 blocks: more would go to the disk, and a month's replay would leave
+    gigabytes there. Raises PlimsollError where the port is taken, anvil is not installed, or it does not come up.
 
     >>> with Anvil(timestamp=1_517_788_800) as chain:
     ...     web3 = Web3(Web3.HTTPProvider(chain.url))
@@ -115,6 +116,7 @@ class Anvil:
     def _arguments(self) -> Sequence[str]:
         arguments = ["--host", HOST, "--port", str(self.port), "--gas-limit", str(self.gas_limit)]
         arguments += ["--block-base-fee-per-gas", "0", "--gas-price", "0", "--hardfork", "cancun"]
+        arguments += ["--max-persisted-states", "0"]
         if self.quiet:
             arguments.append("--silent")
         if self.fork_url is not None:
