@@ -1,13 +1,14 @@
 """Runs every suite and adds them up: `python scripts/run_tests.py [suite ...]`.
 
-    forge      tests/contracts: unit, fuzz and invariant tests, with the committed gas snapshots checked
-    python     tests/unit and tests/end_to_end, in plain pytest
-    compilers  tests/compilers, in plain pytest; after forge, whose output it reads
-    stateful   tests/invariants, in plain pytest
-    local      tests/fork through Ape on its own anvil
-    fork       tests/fork through Ape on a fork of an upstream anvil, which this script runs meanwhile
+    forge       tests/contracts: unit, fuzz and invariant tests, with the committed gas snapshots checked
+    unit        tests/unit, in plain pytest
+    end_to_end  tests/end_to_end, in plain pytest
+    stateful    tests/invariants, in plain pytest
+    fork        tests/fork through Ape on a fork of an upstream anvil, which this script runs meanwhile
+    local       tests/fork through Ape on its own anvil
+    compilers   tests/compilers, in plain pytest; after forge, whose output it reads
 
-The python suite takes as long as the others together and runs beside them; theirs is printed at the end.
+Two run at a time, the longest first. What the first two of pytest say is shown as they go, the others' when they end.
 The last line is `N passed, N failed`; the exit status is 1 where anything failed or a suite could not run.
 """
 
@@ -21,7 +22,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,19 +56,9 @@ def run_forge() -> Result:
     return Result(passed, failed if failed or run.returncode == 0 else 1, skipped)
 
 
-def run_python() -> Result:
-    """Everything that needs no Ape. Its plugin stays out: it would load Ape for every run."""
-    return run_pytest(["-p", "no:ape_test", "tests/unit", "tests/end_to_end"])
-
-
-def run_compilers() -> Result:
-    """The same bytecode from every compiler."""
-    return run_pytest(["-p", "no:ape_test", "tests/compilers"], live=False)
-
-
-def run_stateful() -> Result:
-    """The state machine on a live chain."""
-    return run_pytest(["-p", "no:ape_test", "tests/invariants"], live=False)
+def run_plain(folder: str, *, live: bool = False) -> Result:
+    """What needs no Ape. Its plugin stays out: it would load Ape for every run."""
+    return run_pytest(["-p", "no:ape_test", folder], live=live)
 
 
 def run_local() -> Result:
@@ -113,47 +104,51 @@ def run_pytest(arguments: list[str], *, live: bool = True) -> Result:
 
 SUITES: dict[str, tuple[str, Callable[[], Result]]] = {
     "forge": ("tests/contracts", run_forge),
-    "python": ("tests/unit", run_python),
-    "compilers": ("tests/compilers", run_compilers),
-    "stateful": ("tests/invariants", run_stateful),
-    "local": ("tests/fork", run_local),
+    "unit": ("tests/unit", lambda: run_plain("tests/unit", live=True)),
+    "end_to_end": ("tests/end_to_end", lambda: run_plain("tests/end_to_end", live=True)),
+    "stateful": ("tests/invariants", lambda: run_plain("tests/invariants")),
     "fork": ("tests/fork", run_fork),
+    "local": ("tests/fork", run_local),
+    "compilers": ("tests/compilers", lambda: run_plain("tests/compilers")),
 }
+"""In the order in which they begin: name → (folder, how it is run)."""
+AT_ONCE = 2
 
 
 def main() -> None:
     """Run the suites named, or all, and sum them up."""
-    chosen = sys.argv[1:] or list(SUITES)
-    if unknown := [name for name in chosen if name not in SUITES]:
+    if unknown := [name for name in sys.argv[1:] if name not in SUITES]:
         sys.exit(f"error: no suite {unknown[0]}: choose from {', '.join(SUITES)}")
-    lanes = [lane for lane in ([n for n in chosen if n == "python"], [n for n in chosen if n != "python"]) if lane]
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        outcomes = {name: outcome for lane in pool.map(run_lane, lanes) for name, outcome in lane.items()}
+    chosen = [name for name in SUITES if name in sys.argv[1:] or not sys.argv[1:]]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        begun: dict[str, Future[tuple[Result, float]]] = {}
+        for name in chosen:
+            first = begun.get("forge") if name == "compilers" else None
+            begun[name] = pool.submit(run_suite, name, first)
+        outcomes = {name: future.result() for name, future in begun.items()}
     lines = []
-    for name in chosen:
-        result, elapsed = outcomes[name]
+    for name, (result, elapsed) in outcomes.items():
         skipped = f", {result.skipped} skipped" if result.skipped else ""
-        lines.append(f"{name:<9}{result.passed:>6} passed, {result.failed} failed{skipped}  ({elapsed:.0f} s)")
+        lines.append(f"{name:<10}{result.passed:>6} passed, {result.failed} failed{skipped}  ({elapsed:.0f} s)")
     results = [result for result, _ in outcomes.values()]
     passed, failed = sum(result.passed for result in results), sum(result.failed for result in results)
     print("\n" + "\n".join([*lines, f"{passed} passed, {failed} failed"]))
     sys.exit(1 if failed else 0)
 
 
-def run_lane(names: list[str]) -> dict[str, tuple[Result, float]]:
-    """Suites one after the other: each one's result and seconds."""
-    outcomes = {}
-    for name in names:
-        folder, run = SUITES[name]
-        print(f"\n== {name}", flush=True)
-        start = time.monotonic()
-        try:
-            result = run() if (ROOT / folder).is_dir() else missing(folder)
-        except PlimsollError as fault:
-            print(f"error: {fault}")
-            result = Result(0, 1)
-        outcomes[name] = result, time.monotonic() - start
-    return outcomes
+def run_suite(name: str, first: Future[tuple[Result, float]] | None) -> tuple[Result, float]:
+    """A suite's result and its seconds. first: what must have ended before."""
+    if first is not None:
+        first.result()
+    folder, run = SUITES[name]
+    print(f"\n== {name}", flush=True)
+    start = time.monotonic()
+    try:
+        result = run() if (ROOT / folder).is_dir() else missing(folder)
+    except PlimsollError as fault:
+        print(f"error: {fault}")
+        result = Result(0, 1)
+    return result, time.monotonic() - start
 
 
 def missing(folder: str) -> Result:
