@@ -16,6 +16,7 @@ from rich.table import Table
 from plimsoll.calibration.report import Report
 from plimsoll.chain.plan import CALIBRATOR
 from plimsoll.commands.options import Place, with_place, with_sender
+from plimsoll.commands.tables import print_table
 from plimsoll.config import WAD
 from plimsoll.errors import PlimsollError
 from plimsoll.governance.payloads import calldata_document, safe_document, through_timelock, write_document
@@ -149,17 +150,17 @@ def _show(
     if not plan.is_empty or alive:
         rehearsal = rehearse(system, plan, sender, alive=alive)
         plan = rehearsal.plan
-    console.print(diff_table(plan, title))
+    print_table(console, diff_table(plan, title))
     for line in remarks(plan):
         console.print(line, highlight=False)
     if plan.is_empty and not alive:
         console.print("nothing to change")
         return None
-    console.print(impact_table(system, rehearsal))
+    print_table(console, impact_table(system, rehearsal))
     fates = rehearsal.fates
     touched = [fate for fate in fates if fate.is_called or fate.is_hurt]
     if touched:
-        console.print(account_table(touched[:LISTED]))
+        print_table(console, account_table(touched[:LISTED]))
     called, hurt = sum(fate.is_called for fate in fates), sum(fate.is_hurt for fate in fates)
     console.print(
         f"{len(fates)} accounts rehearsed: {called} get a margin call, {hurt} become liquidatable", highlight=False
@@ -222,7 +223,7 @@ def _send(console: Console, system: System, plan: PushPlan, sender: Sender, aliv
 def diff_table(plan: PushPlan, title: str) -> Table:
     """Every number: old, new, change, how it gets there, what the steward allows now, what the window leaves, and the
     report's target where this push stops short of it."""
-    table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("parameter", no_wrap=True)
     for column in ("old", "new", "change", "when", "allowed", "window leaves", "target"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -259,7 +260,7 @@ def remarks(plan: PushPlan) -> list[str]:
 def impact_table(system: System, rehearsal: Rehearsal) -> Table:
     """What the push does to the steward's reference portfolios, ramps over: at once, and then what waits."""
     title = "reference portfolios, at the end of the ramp"
-    table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("portfolio", no_wrap=True)
     for column in ("initial", "at once", "waits", "maintenance", "at once", "waits", "limits"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -279,7 +280,7 @@ def impact_table(system: System, rehearsal: Rehearsal) -> Table:
 
 def account_table(fates: list[Fate]) -> Table:
     """Accounts whose standing the push changes."""
-    table = Table(title="accounts", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(title="accounts", title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in ("account", "equity", "maintenance", "at the end", "before", "now", "at the end", "without the push"):
         table.add_column(column, justify="right", no_wrap=True)
     for fate in fates:

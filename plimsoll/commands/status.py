@@ -13,6 +13,7 @@ from rich.table import Table
 
 from plimsoll.chain.fields import Scope
 from plimsoll.commands.options import Place, with_place
+from plimsoll.commands.tables import print_table
 from plimsoll.governance.rows import label, shown
 from plimsoll.governance.status import Status, read_status
 
@@ -34,7 +35,7 @@ def command(place: Place, as_json: bool) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     for table in (parameter_table(status), coverage_table(status), portfolio_table(status), limit_table(status)):
         console.print()
-        console.print(table)
+        print_table(console, table)
 
 
 def headlines(status: Status) -> list[str]:
