@@ -73,7 +73,7 @@ abstract contract Governance is World {
     function push() internal {
         ParameterChange[] memory changes = _someChange();
         int256 before_ = _valueOf(changes[0]);
-        Seen[] memory seen = _look();
+        Seen[] memory seen = _look(_goesThrough(changes));
         vm.prank(calibrator);
         try steward.push(changes, provenance()) {
             _count("push", true);
@@ -108,7 +108,7 @@ abstract contract Governance is World {
         IParameterSteward.Pending memory pending = steward.pending();
         bool inTime = pending.bundle != 0 && vm.getBlockTimestamp() >= pending.readyAt
             && vm.getBlockTimestamp() <= pending.expiresAt;
-        Seen[] memory seen = _look();
+        Seen[] memory seen = _look(inTime);
         vm.prank(house.ownerOf(_someone()));
         try steward.execute(changes, provenance()) {
             _count("execute", true);
@@ -156,7 +156,7 @@ abstract contract Governance is World {
         for (uint256 i; i < 2; ++i) {
             former[i] = ParameterChange(changes[i].field, underlying, 0, int32(_valueOf(changes[i])));
         }
-        Seen[] memory seen = _look();
+        Seen[] memory seen = _look(within);
         try riskParameters.applyBundle(changes, provenance()) {
             _count("set tails", true);
             _judge("BOUNDS", within, "a number beyond its bounds");
@@ -171,10 +171,24 @@ abstract contract Governance is World {
         return riskParameters.get(change.field, change.underlying, change.other);
     }
 
-    /// @dev Everybody before a push; nobody while there are no prices. Where there is an auction its owner has just saved his
-    /// account, and nobody has ended it yet.
-    function _look() private returns (Seen[] memory seen) {
-        if (!isPriced()) return seen;
+    function _goesThrough(ParameterChange[] memory changes) private returns (bool) {
+        return abi.decode(_imagine(abi.encodeCall(this.imaginePush, (changes))), (bool));
+    }
+
+    /// @dev Only for `_imagine`.
+    function imaginePush(ParameterChange[] calldata changes) external {
+        vm.prank(calibrator);
+        try steward.push(changes, provenance()) {
+            _undo(abi.encode(true));
+        } catch {
+            _undo(abi.encode(false));
+        }
+    }
+
+    /// @dev Everybody before a push; nobody while there are no prices, or where nothing will be pushed: it is the dearest of all
+    /// actions. Where there is an auction its owner has just saved his account, and nobody has ended it yet.
+    function _look(bool wanted) private returns (Seen[] memory seen) {
+        if (!wanted || !isPriced()) return seen;
         _saveSomebody();
         seen = new Seen[](accounts.length);
         bool[] memory flaggable = _flaggable();
