@@ -259,7 +259,8 @@ def ready(system: System, plan: PushPlan) -> Waiting | None:
 def push(system: System, report: Report, sender: Sender) -> PushResult:
     """Execute what has waited, plan, and send what the steward takes: all that is needed, again and again, unattended.
 
-    Reverted if the steward refuses, PlimsollError if the report does not belong to this house.
+    Where no number tightens and the data are new, a bundle of nothing says that the calibration lives. Reverted if the
+    steward refuses, PlimsollError if the report does not belong to this house.
     """
     plan, executed, stuck = plan_push(system, report), None, False
     if (waiting := ready(system, plan)) is not None:
@@ -270,5 +271,6 @@ def push(system: System, report: Report, sender: Sender) -> PushResult:
         plan = plan_push(system, report)
     if stuck:
         plan = replace(plan, is_overtaken=True)
-    result = send_push(system, fitted(system, plan, sender.address), sender)
+    is_new = system.chain.read(system.risk_parameters.latest()).provenance.data != plan.provenance.data
+    result = send_push(system, fitted(system, plan, sender.address), sender, alive=is_new)
     return replace(result, executed=executed)

@@ -165,6 +165,19 @@ def test_push_executes_when_the_numbers_that_waited_may_move_again(
     assert value(system, key) == next(change.value for change in waiting.changes if change.key == key)
 
 
+def test_push_of_new_data_says_that_the_calibration_lives(
+    chain: Chain, house: Any, report: Report, make_report: Callable[..., Report], undo: None
+) -> None:
+    system = house.system
+    push(system, report, DEPLOYER)
+    wait(system, HOUR)  # no number may move yet
+    pushed_at = chain.read(system.risk_parameters.status()).calibratedAt
+    assert push(system, report, DEPLOYER).receipts == ()
+    assert chain.read(system.risk_parameters.status()).calibratedAt == pushed_at
+    (receipt,) = push(system, replace(report, data=make_report(seed=2).data), DEPLOYER).receipts
+    assert chain.read(system.risk_parameters.status()).calibratedAt == chain.block(receipt.block).timestamp > pushed_at
+
+
 def test_push_says_what_is_frozen(chain: Chain, house: Any, report: Report, undo: None) -> None:
     system = house.system
     chain.send(system.steward.freezeField(int(Field.VOLATILITY_FLOOR)), DEPLOYER)
